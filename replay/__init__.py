@@ -1,0 +1,1 @@
+"""Recorded traffic: record, play, evaluate, query, and the sample trace."""

@@ -1,0 +1,1 @@
+"""What crosses a boundary: query events, verdicts, table columns and the one error tree."""
