@@ -1,0 +1,162 @@
+"""The verdict: a change of an account's standing, as it travels on `gamekeeper.verdicts`.
+
+One JSON object per record, keyed by account. Field order is fixed and keys inside `evidence` and
+`promise` are sorted, so the same verdict is always the same bytes. Unknown fields are ignored and
+the `schema` number follows the rule stated in `gamekeeper.schemas.event`.
+
+**Ids** are uuid5 (RFC 9562) under `NAMESPACE`, of a JSON array that names what makes them unique.
+A replayed event therefore makes the same id, and a reader may drop doubles by it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from gamekeeper.schemas.errors import SchemaError
+from gamekeeper.schemas.event import decoding_fault
+
+SCHEMA: Final = 1
+NAMESPACE: Final = uuid.UUID("5cd399cd-7f60-5989-ae80-28bd3bedf9de")
+"""uuid5(NAMESPACE_URL, "urn:gamekeeper:verdict"), written out: it must never change."""
+TECHNIQUE: Final = "AML.T0024.002"
+"""MITRE ATLAS: Exfiltration via AI Inference API, sub-technique Extract AI Model."""
+TACTIC: Final = "AML.TA0010"
+"""MITRE ATLAS: Exfiltration."""
+MAX_BYTES: Final = 2**20
+"""Largest verdict: Kafka's default `max.message.bytes`."""
+
+Activity: TypeAlias = Literal["create", "update", "close"]
+Severity: TypeAlias = Literal["low", "medium", "high", "critical"]
+Reason: TypeAlias = Literal["threshold", "escalation", "expired", "analyst"]
+
+_Name = Annotated[str, Meta(min_length=1)]
+_Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Time = Annotated[int, Meta(ge=0, lt=32_503_680_000_000_000)]  # until the year 3000
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """One detector's finding about one account and model was opened, updated or closed."""
+
+    schema: Annotated[int, Meta(description="Number of this contract.")] = SCHEMA
+    id: Annotated[_Name, Meta(description="uuid5; the same for the same change.")]
+    activity: Annotated[Activity, Meta(description="What happened to the finding.")]
+    finding: Annotated[_Name, Meta(description="uuid5 of the episode that the activity is of.")]
+    account: _Name
+    model: _Name
+    detector: _Name
+    statistic: Annotated[float, Meta(description="After the causing query; higher is worse.")]
+    threshold: Annotated[float, Meta(description="What the statistic is held against.")]
+    tail: Annotated[Literal["upper"], Meta(description="Which tail of the statistic alarms.")] = (
+        "upper"
+    )
+    severity: Severity
+    queries: Annotated[_Count, Meta(description="Queries seen so far, the causing one included.")]
+    query: Annotated[_Count, Meta(description="Index of the causing query, from 0.")]
+    first_time: Annotated[_Time, Meta(description="First event; microseconds since 1970.")]
+    last_time: Annotated[_Time, Meta(description="Causing event; microseconds since 1970.")]
+    reason: Annotated[Reason, Meta(description="Why the standing changed.")]
+    evidence: Annotated[
+        dict[str, Any], Meta(description="What an analyst can open; the detector says what.")
+    ]
+    profile: Annotated[str, Meta(description="Hash of the profile in force.")]
+    promise: Annotated[
+        dict[str, Any], Meta(description="The profile's false-alarm promise; empty: none made.")
+    ]
+    topic: Annotated[str, Meta(description="Where the causing event lies.")]
+    partition: Annotated[int, Meta(ge=0, lt=2**31)]
+    offset: _Count
+    row: Annotated[int, Meta(ge=0, lt=2**31, description="Row of the query within its event.")]
+    technique: Annotated[str, Meta(description="MITRE ATLAS technique.")] = TECHNIQUE
+    tactic: Annotated[str, Meta(description="MITRE ATLAS tactic.")] = TACTIC
+
+
+class _Number(msgspec.Struct):
+    schema: int = SCHEMA
+
+
+_decoder: Final = msgspec.json.Decoder(Verdict)
+_number_decoder: Final = msgspec.json.Decoder(_Number)
+_FAULTS: Final = (msgspec.DecodeError, UnicodeError, RecursionError, MemoryError, OverflowError)
+
+
+def encode_verdict(verdict: Verdict) -> bytes:
+    """Encode a verdict as JSON, the same bytes each time; NaN and infinities in it become null.
+
+    Raises `SchemaError` for what JSON cannot say: a statistic or threshold that is not finite,
+    arrays or other objects in the evidence.
+    """
+    for name in ("statistic", "threshold"):
+        if not math.isfinite(getattr(verdict, name)):
+            raise SchemaError(f"$.{name}", "is not finite")
+    try:
+        payload = _encoder.encode(verdict)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise SchemaError("$", f"cannot be encoded: {error}") from error
+    if len(payload) > MAX_BYTES:
+        raise SchemaError(
+            "$", f"{len(payload)} bytes, at most {MAX_BYTES}; put less into the evidence"
+        )
+    return payload
+
+
+def decode_verdict(payload: bytes) -> Verdict:
+    """Decode and check a verdict.
+
+    Raises `SchemaError`, with the path to the first fault, and nothing else.
+    """
+    if not payload:
+        raise SchemaError("$", "the record has no value")
+    if len(payload) > MAX_BYTES:
+        raise SchemaError("$", f"{len(payload)} bytes, at most {MAX_BYTES}")
+    try:
+        number = _number_decoder.decode(payload).schema
+        if number != SCHEMA:
+            raise SchemaError(
+                "$.schema", f"{number} is not {SCHEMA}, the one known here; upgrade gamekeeper"
+            )
+        return _decoder.decode(payload)
+    except _FAULTS as error:
+        raise decoding_fault(error) from error
+
+
+def encode_json(value: dict[str, Any]) -> str:
+    """Write evidence or a promise as JSON text, by the same rules as in `encode_verdict`."""
+    return _encoder.encode(value).decode()
+
+
+def verdict_id(
+    profile: str,
+    detector: str,
+    account: str,
+    model: str,
+    query: int,
+    activity: Activity = "create",
+) -> str:
+    """Make the id of what `query` caused; one query may close one finding and create the next."""
+    return _uuid("verdict", profile, detector, account, model, query, activity)
+
+
+def finding_id(profile: str, detector: str, account: str, model: str, query: int) -> str:
+    """Make the uid of the episode that `query` opened."""
+    return _uuid("finding", profile, detector, account, model, query)
+
+
+def _uuid(*parts: str | int) -> str:
+    return str(uuid.uuid5(NAMESPACE, json.dumps(parts, separators=(",", ":"))))
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy's scalars, which detectors may leave in evidence, into Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} in a verdict; use JSON's types")
+
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=_plain, order="deterministic")
