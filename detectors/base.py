@@ -1,0 +1,150 @@
+"""The contract of every detector, stated once.
+
+A **detector** watches the queries of one account to one model and keeps a *statistic*: one real
+number after each query, *higher is always more suspicious*. It knows neither thresholds (those
+are the profile's) nor accounts, clocks, files or Kafka.
+
+The contract, proved for every detector by one shared test (`tests/detectors/contract.py`):
+
+* **Order.** `update(batch)` is called with consecutive queries, oldest first.
+  `batch.first` is the index of the first of them among the account's queries to the model.
+* **Causal.** The statistic of query i depends on queries 0..i only.
+* **Batching-invariant.** The same queries cut into any batches give the same statistics and the
+  same evidence, bit for bit; so does a detector that was saved and restored in between.
+* **Deterministic.** No clock, no randomness that is not seeded by an option.
+* **Bounded.** At most `limit()` bytes of state, whatever is sent; the docstring of the detector
+  says what is forgotten first.
+* **Restorable exactly.** `drain()` hands out what was appended since the last call as segments of
+  append-only logs, `header()` the small rest; `load()` with the header and the live segments
+  brings back the same detector. A header is written after the segments that it counts on; segments
+  that a crash left behind beyond the header are overwritten by the re-run.
+* **Nothing shared.** A batch's arrays are neither changed nor kept (copies of rows may be kept);
+  two detectors share no state except caches of pure functions.
+* **Never raises on data.** Whatever passed the schema's checks is scored: constant, repeated,
+  tiny, huge (up to the dtype's limits) or one-valued inputs included. Statistics are finite, or
+  NaN where the detector is not yet ready.
+* **Ranks attacks above benign.**
+
+A **featurizer** is the expensive part (a network): stateless, shared by all accounts, run once
+over the micro-batch of all accounts; what it returns reaches the detectors in `Batch.features`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+EMBEDDING: Final = "embedding"
+"""The name under which `Batch.features` has the embeddings that events carry themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive queries of one account to one model, oldest first.
+
+    `inputs` is `(n, *shape)` in the event's dtype, `labels` `(n,)` int64 (the model's top-1
+    classes), `probabilities` `(n, k)` or None, `features` maps a featurizer's name to `(n, d)`
+    float32. `first` is the index of row 0 among the account's queries to the model.
+    """
+
+    first: int
+    inputs: NDArray[Any]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[Any] | None = None
+    features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Count the queries."""
+        return len(self.labels)
+
+    def __getitem__(self, rows: slice) -> Batch:
+        """Cut out consecutive rows, as a batch of views."""
+        start, stop, _ = rows.indices(len(self))
+        return Batch(
+            first=self.first + start,
+            inputs=self.inputs[start:stop],
+            labels=self.labels[start:stop],
+            probabilities=None if self.probabilities is None else self.probabilities[start:stop],
+            features={name: values[start:stop] for name, values in self.features.items()},
+        )
+
+
+class Segment(NamedTuple):
+    """A stretch of one of a detector's append-only logs, to be stored as one row.
+
+    `end` is the log's position after the stretch: the number of items ever appended to it. The
+    segment may be deleted once `Detector.horizon()[log] >= end`.
+    """
+
+    log: str
+    end: int
+    data: bytes
+
+
+class Featurizer(Protocol):
+    """A stateless, shared function from inputs to features, run once per micro-batch."""
+
+    name: str
+
+    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Map `(n, *shape)` inputs to `(n, d)` features; row i depends on input i only."""
+        ...
+
+
+class Detector(ABC):
+    """One account's statistic for one model; see the module's text for the contract."""
+
+    name: ClassVar[str]
+    """The detector's name in profiles, verdicts, tables and on the command line."""
+    tail: ClassVar[Literal["upper"]] = "upper"
+    """Which tail of the statistic alarms; always the upper one, by contract."""
+    threshold: float
+    """Where the policy alarms when the profile names no threshold of its own."""
+
+    @abstractmethod
+    def update(self, batch: Batch) -> Floats:
+        """Take `n` queries; return their `(n,)` statistics, NaN where not ready."""
+
+    @abstractmethod
+    def evidence(self, row: int) -> dict[str, Any]:
+        """Say, in JSON's types, why the statistic after `row` of the last batch is what it is."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget all queries, as after an alarm under the `reset` policy.
+
+        Log positions go on counting, so that `horizon()` then covers every earlier segment.
+        """
+
+    @abstractmethod
+    def drain(self) -> list[Segment]:
+        """Hand out the log items appended since the last call, each segment below 256 KiB.
+
+        A single item larger than that is a segment of its own.
+        """
+
+    @abstractmethod
+    def header(self) -> bytes:
+        """Encode the small rest of the state (below 4 KiB); call after `drain()`."""
+
+    @abstractmethod
+    def horizon(self) -> dict[str, int]:
+        """Say up to which position each log is forgotten."""
+
+    @abstractmethod
+    def load(self, header: bytes, segments: Sequence[Segment]) -> None:
+        """Restore a fresh detector exactly; segments in the order of each log.
+
+        Raises `StateError` where the bytes do not fit the detector or its options.
+        """
+
+    @abstractmethod
+    def limit(self) -> int:
+        """State the largest number of bytes of state, for rows of the shape seen so far."""

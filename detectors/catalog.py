@@ -1,0 +1,40 @@
+"""Which detectors there are, and how one is built from a name and plain options."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from gamekeeper.detectors.base import Detector
+from gamekeeper.detectors.prada import Prada
+from gamekeeper.detectors.prada_v1 import PradaV1
+from gamekeeper.detectors.similarity import Similarity
+from gamekeeper.schemas.errors import ProfileError
+
+DETECTORS: dict[str, type[Detector]] = {kind.name: kind for kind in (Prada, PradaV1, Similarity)}
+
+
+def build(name: str, options: Mapping[str, Any]) -> Detector:
+    """Build a fresh detector; options are the keyword arguments of its class.
+
+    Raises `ProfileError` for an unknown name, option or value, listing what is valid.
+    """
+    kind = DETECTORS.get(name)
+    if kind is None:
+        raise ProfileError(f"unknown detector {name!r}; there are: {', '.join(sorted(DETECTORS))}")
+    valid = inspect.signature(kind).parameters
+    for option, value in options.items():
+        if option not in valid:
+            raise ProfileError(
+                f"{name} has no option {option!r}; it has: {', '.join(valid) or 'none'}"
+            )
+        _check_type(f"{name}.{option}", value, type(valid[option].default))
+    return kind(**options)
+
+
+def _check_type(option: str, value: object, expected: type) -> None:
+    """Refuse a value that is not of its default's type; whole numbers pass as floats."""
+    fits = type(value) is expected or (expected is float and type(value) is int)
+    if not fits:
+        raise ProfileError(f"{option} takes a value of type {expected.__name__}, not {value!r}")

@@ -1,0 +1,128 @@
+"""PRADA's first version: does the growing set suddenly stop growing?
+
+Juuti et al., first version of the PRADA paper, Algorithm 1. The size of the growing set (shared
+with `prada`) against the number of queries is steady for natural queries and bends where synthetic
+ones begin, because those lie close to their seeds. The text's formula (7), "ratio of change" of the
+derivative "over the current and the previous window" with "a constant for numerical stability", is
+lost; here it is, with J(t) the number of queries among the first t that joined the growing set:
+
+    ratio(t) = (J(t - w) - J(t - 2w) + 1) / (J(t) - J(t - w) + 1)
+
+The constant is one query, the smallest growth there is. The ratio is above 1 where growth slows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from gamekeeper.detectors import growth_log
+from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
+from gamekeeper.detectors.distances import DISTANCES
+from gamekeeper.detectors.growing_set import GrowingSet
+from gamekeeper.schemas.errors import ProfileError, StateError
+
+CODEC = 1
+LONGEST_WINDOW = 1000
+"""Two windows of joins lie in the header, which is to stay below 4 KiB."""
+
+
+class PradaV1(Detector):
+    """Algorithm 1; the statistic is the ratio above, NaN until two windows are full."""
+
+    name: ClassVar[str] = "prada-v1"
+    threshold = 5.0
+
+    def __init__(
+        self,
+        *,
+        window: int = 30,
+        distance: str = "l2",
+        growths: int = 4096,
+        megabytes: int = 64,
+    ) -> None:
+        """Choose the window in queries, the distance and the growing set's bounds."""
+        if not 1 <= window <= LONGEST_WINDOW:
+            raise ProfileError(f"prada-v1.window is {window}; it is from 1 to {LONGEST_WINDOW}")
+        if distance not in DISTANCES:
+            raise ProfileError(
+                f"prada-v1.distance is {distance!r}; there are: {', '.join(DISTANCES)}"
+            )
+        self._options = [window, distance, growths, megabytes]
+        self._window = window
+        self._growing = GrowingSet(distance, growths, megabytes)
+        self._joins = np.empty(0, bool)
+        self._sizes = np.empty(0, np.int64)
+
+    def update(self, batch: Batch) -> Floats:
+        """Take `n` queries; return `(n,)` ratios, NaN before query 2 w."""
+        steps = self._growing.update(batch.first, batch.inputs, batch.labels)
+        self._sizes = steps.size
+        before = self._joins[-2 * self._window :]
+        self._joins = np.concatenate([before, steps.joined])
+        current, previous = self._growth(len(batch))
+        ratios = (previous + 1.0) / (np.maximum(current, 0.0) + 1.0)
+        return np.where(previous >= 0, ratios, np.nan)
+
+    def _growth(self, rows: int) -> tuple[Floats, Floats]:
+        """Count the joins in the current and the previous window, -1 where there is no such."""
+        w = self._window
+        total = np.concatenate([[0], np.cumsum(self._joins)])
+        ends = np.arange(len(total) - rows, len(total))
+        current = np.where(ends >= w, total[ends] - total[np.maximum(ends - w, 0)], -1)
+        middle, start = np.maximum(ends - w, 0), np.maximum(ends - 2 * w, 0)
+        previous = np.where(ends >= 2 * w, total[middle] - total[start], -1)
+        return current.astype(np.float64), previous.astype(np.float64)
+
+    def evidence(self, row: int) -> dict[str, Any]:
+        """Say how much the growing set grew in both windows before and with `row`."""
+        current, previous = self._growth(len(self._sizes))
+        ready = previous[row] >= 0
+        return {
+            "window": self._window,
+            "growth": int(current[row]) if ready else None,
+            "growth_before": int(previous[row]) if ready else None,
+            "growing_set": int(self._sizes[row]),
+        }
+
+    def reset(self) -> None:
+        """Forget all queries; log positions go on."""
+        self._growing.clear()
+        self._joins = np.empty(0, bool)
+        self._sizes = np.empty(0, np.int64)
+
+    def drain(self) -> list[Segment]:
+        """Hand out new members of the growing set."""
+        return self._growing.drain()
+
+    def header(self) -> bytes:
+        """Encode options, positions and the joins of two windows."""
+        joins = self._joins[-2 * self._window :].tobytes()
+        return msgspec.msgpack.encode([CODEC, self._options, *self._growing.position, joins])
+
+    def horizon(self) -> dict[str, int]:
+        """Say up to which position the log is forgotten."""
+        return {growth_log.LOG: self._growing.position[1]}
+
+    def load(self, header: bytes, segments: Sequence[Segment]) -> None:
+        """Restore a fresh detector; raises `StateError` where header or segments do not fit."""
+        try:
+            codec, options, *fields = msgspec.msgpack.decode(header)
+            grown, forgotten, joins = fields
+        except (msgspec.DecodeError, ValueError, TypeError) as error:
+            raise StateError(f"the header of prada-v1 is damaged: {error}") from error
+        if codec != CODEC or options != self._options:
+            raise StateError(
+                f"saved prada-v1 state is of codec {codec} with options {options}, this detector "
+                f"of codec {CODEC} with {self._options}: start the account afresh"
+            )
+        self._growing.load(grown, forgotten, segments)
+        self._joins = np.frombuffer(joins, bool)
+        self._sizes = np.empty(0, np.int64)
+
+    def limit(self) -> int:
+        """State the most bytes of state: the growing set's and the header."""
+        return self._growing.limit() + 4096

@@ -1,0 +1,221 @@
+"""Similarity: how many of an account's queries look like earlier ones of the same account?
+
+Zhang and Wagner, section VI-A: an encoder f maps a query to a feature vector, and two queries are
+a similar pair where |f(q_i) - f(q_j)| < delta (Euclidean). Attacks that move seeds in small steps
+make many such pairs, natural queries few. The statistic is the number of pairs so far.
+
+Vectors come from `Batch.features["embedding"]`. A query without one is no part of any pair: the
+statistic stays as it was, NaN before the first vector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gamekeeper.detectors import vector_history
+from gamekeeper.detectors.base import EMBEDDING, Batch, Detector, Floats, Segment
+from gamekeeper.detectors.flat_index import SLACK, FlatIndex, Ints, Near
+from gamekeeper.detectors.vector_history import VectorHistory
+from gamekeeper.schemas.errors import ProfileError, StateError
+
+RULES = ("nearest", "all")
+THRESHOLD = 49.5
+"""Section VIII-A: an account is terminated at 50 similar pairs, and an alarm is strictly above."""
+CODEC = 1
+LATEST = 10
+"""Pairs that the evidence names."""
+MOST_QUERIES = 256
+MOST_FOUND = 2**21
+"""Queries searched for at once, and what they can find at most: an account that repeats one query
+finds all others each time."""
+FIRST_BLOCK, LARGEST_BLOCK = 64, 1024
+"""Vectors measured at once: first a few, as the oldest may be a repeat already."""
+
+_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+class Pair(NamedTuple):
+    """A query, an earlier one that is similar, and how far it is."""
+
+    query: int
+    earlier: int
+    distance: float
+
+
+class Similarity(Detector):
+    """The number of similar pairs so far, 0 upwards; NaN until there is a vector.
+
+    `nearest` counts at most one pair per query, with its nearest earlier query (of several, the
+    oldest); `all` counts every pair. Repeats are pairs too, at distance 0.
+
+    Bounded: the oldest vectors are forgotten first; pairs that were counted stay counted. An
+    attacker who waits until a query is forgotten before he sends the next one like it makes no
+    pair: with k variants of each seed he needs `history` queries for each of the k rounds, and
+    nothing more where his rounds are that long anyway.
+    """
+
+    name: ClassVar[str] = "similarity"
+    _latest: list[Pair]  # oldest first
+    _rows: list[tuple[int, int, int]]  # of the last batch: pairs, those noted, vectors remembered
+
+    def __init__(
+        self,
+        *,
+        pairs: str = "nearest",
+        delta: float = 0.0,
+        history: int = 10_000,
+        megabytes: int = 64,
+    ) -> None:
+        """Choose the rule and the bounds of the state, and say what is similar.
+
+        `delta` has to be given: distances scale with the encoder, so that none is right for all
+        (the paper's 0.13 belongs to its own). Of the vectors, the last `history` are kept (the
+        default is the life that promises are made for), and `megabytes`. Raises `ProfileError`.
+        """
+        if pairs not in RULES:
+            raise ProfileError(f"similarity.pairs is {pairs!r}; there are: {', '.join(RULES)}")
+        if not 0 < delta < math.inf:
+            raise ProfileError(
+                f"similarity.delta is {delta}: give the distance below which two embeddings are "
+                "similar, such as the 0.01 % quantile of benign queries' distances to the nearest"
+            )
+        self.threshold = THRESHOLD
+        self._options = [pairs, float(delta), history, megabytes]
+        self._count = _nearest if pairs == "nearest" else _all
+        self._delta = float(delta)
+        self._history = VectorHistory(history, megabytes)
+        self.reset()
+
+    def update(self, batch: Batch) -> Floats:
+        """Take `n` queries; return `(n,)` numbers of pairs, NaN before the first vector."""
+        self._rows = []
+        self._latest = self._latest[-LATEST:]
+        vectors = batch.features.get(EMBEDDING)
+        if vectors is None or not vectors[:1].size:
+            end, start = self._history.position
+            self._rows += [(self._pairs, len(self._latest), end - start)] * len(batch)
+            return np.full(len(batch), self._statistic())
+        vectors = _finite(vectors.reshape(len(batch), -1))
+        queries = np.arange(batch.first, batch.first + len(batch))
+        at = 0
+        while at < len(batch):
+            room = self._history.room(vectors.shape[1])
+            size = max(1, min(MOST_QUERIES, MOST_FOUND // (room + MOST_QUERIES)))
+            part = slice(at, at + size)
+            self._take(queries[part], vectors[part])
+            at += size
+        return np.array([pairs for pairs, _, _ in self._rows], np.float64)
+
+    def _take(self, queries: Ints, vectors: NDArray[np.float32]) -> None:
+        """Add some vectors, then compare each with those before it."""
+        index, starts, sizes = self._history.add(queries, vectors)
+        base = len(index) - len(queries)
+        found = {each.row - base: each for each in index.near(len(queries), starts, self._delta)}
+        for i, size in enumerate(sizes.tolist()):
+            if i in found:
+                count, pairs = self._count(index, found[i], self._delta)
+                self._pairs += count
+                self._latest += pairs
+            self._rows.append((self._pairs, len(self._latest), size))
+        self._history.settle()
+
+    def _statistic(self) -> float:
+        return float(self._pairs) if self._history.position[0] > self._began else math.nan
+
+    def evidence(self, row: int) -> dict[str, Any]:
+        """Name the latest pairs as of `row`, the latest last, and what they were found among."""
+        pairs, noted, remembered = self._rows[row]
+        return {
+            "rule": self._options[0],
+            "delta": self._delta,
+            "pairs": pairs,
+            "remembered": remembered,
+            "latest": [pair._asdict() for pair in self._latest[max(0, noted - LATEST) : noted]],
+        }
+
+    def reset(self) -> None:
+        """Forget all queries and pairs; log positions go on."""
+        self._history.clear()
+        self._began = self._history.position[0]
+        self._pairs = 0
+        self._latest = []
+        self._rows = []
+
+    def drain(self) -> list[Segment]:
+        """Hand out new vectors."""
+        return self._history.drain()
+
+    def header(self) -> bytes:
+        """Encode options, positions, the number of pairs and the latest of them."""
+        fields = [*self._history.position, self._began, self._pairs, self._latest[-LATEST:]]
+        return msgspec.msgpack.encode([CODEC, self._options, *fields])
+
+    def horizon(self) -> dict[str, int]:
+        """Say up to which position vectors are forgotten."""
+        return {vector_history.LOG: self._history.position[1]}
+
+    def load(self, header: bytes, segments: Sequence[Segment]) -> None:
+        """Restore a fresh detector; raises `StateError` where header or segments do not fit."""
+        try:
+            codec, options, *fields = msgspec.msgpack.decode(header)
+            end, start, began, pairs, latest = fields
+            latest = [Pair(*pair) for pair in latest]
+        except (msgspec.DecodeError, ValueError, TypeError) as error:
+            raise StateError(f"the header of similarity is damaged: {error}") from error
+        if codec != CODEC or options != self._options:
+            raise StateError(
+                f"saved similarity state is of codec {codec} with options {options}, this detector "
+                f"of codec {CODEC} with {self._options}: start the account afresh"
+            )
+        self._history.load(end, start, segments)
+        self._began, self._pairs, self._latest = began, pairs, latest
+
+    def limit(self) -> int:
+        """State the most bytes of state: live vectors, and the header."""
+        return self._history.limit() + 4096
+
+
+def _finite(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring back what a wider type held beyond float32; distances then fit float64."""
+    if np.isfinite(vectors).all():
+        return vectors
+    return np.nan_to_num(vectors, posinf=_FLOAT32, neginf=-_FLOAT32)
+
+
+def _nearest(index: FlatIndex, near: Near, delta: float) -> tuple[int, list[Pair]]:
+    """Count the pair with the nearest earlier vector, if it is one."""
+    others = near.others[near.lower <= near.upper.min() * (1 + SLACK)]
+    least, nearest = math.inf, -1
+    at, size = 0, FIRST_BLOCK
+    while at < len(others) and least > 0:
+        distances = index.measure(near.row, others[at : at + size])
+        best = int(distances.argmin())
+        if distances[best] < least:
+            least, nearest = float(distances[best]), int(others[at + best])
+        at, size = at + size, min(2 * size, LARGEST_BLOCK)
+    if least >= delta:
+        return 0, []
+    return 1, [Pair(index.query(near.row), index.query(nearest), least)]
+
+
+def _all(index: FlatIndex, near: Near, delta: float) -> tuple[int, list[Pair]]:
+    """Count all pairs of a query; name those with its latest predecessors."""
+    similar = near.upper < delta * delta * (1 - SLACK)
+    open_ = np.flatnonzero(~similar)
+    for at in range(0, len(open_), LARGEST_BLOCK):
+        part = open_[at : at + LARGEST_BLOCK]
+        similar[part] = index.measure(near.row, near.others[part]) < delta
+    pairs = near.others[similar]
+    latest = pairs[-LATEST:]
+    distances = index.measure(near.row, latest).tolist()
+    query = index.query(near.row)
+    return len(pairs), [
+        Pair(query, index.query(other), distance)
+        for other, distance in zip(latest.tolist(), distances, strict=True)
+    ]

@@ -1,0 +1,167 @@
+"""The growing set against the obvious loop, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import digits
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.spatial import distance as scipy_distance
+
+from gamekeeper.detectors.base import Segment
+from gamekeeper.detectors.distances import DISTANCES
+from gamekeeper.detectors.growing_set import GrowingSet
+from gamekeeper.schemas.errors import StateError
+
+KINDS = sorted(DISTANCES)
+
+
+def check(
+    inputs: NDArray[Any],
+    labels: NDArray[np.int64],
+    kind: str = "l2",
+    growths: int = 4096,
+    batches: tuple[int, ...] = (1, 7, 10_000),
+) -> None:
+    """Compare a growing set with the oracle for several batch sizes."""
+    steps = oracle.growing_set(inputs, labels, kind, growths)
+    for size in batches:
+        growing = GrowingSet(kind, growths)
+        parts = [
+            growing.update(at, inputs[at : at + size], labels[at : at + size])
+            for at in range(0, len(labels), size)
+        ]
+        distance = np.concatenate([part.distance for part in parts])
+        expected = np.array([np.nan if s.distance is None else s.distance for s in steps])
+        assert np.array_equal(distance, expected, equal_nan=True)
+        nearest = np.concatenate([part.nearest for part in parts])
+        assert nearest.tolist() == [step.nearest for step in steps]
+        joined = np.concatenate([part.joined for part in parts])
+        assert joined.tolist() == [step.joined for step in steps]
+        count = np.concatenate([part.size for part in parts])
+        assert count.tolist() == [step.size for step in steps]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("growths", [4096, 60, 1])
+def test_digits(kind: str, growths: int) -> None:
+    """Distances, decisions and sizes on digits are the loop's bits, also when forgetting."""
+    inputs, labels = digits.digits(400, seed=4)
+    check(inputs, labels, kind, growths)
+
+
+def clouds(
+    seed: int, scale: float, columns: int, dtype: str
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Points with duplicates, near-duplicates and ties among them."""
+    rng = np.random.default_rng(seed)
+    points = rng.integers(-3, 4, (120, columns)) * 1.0
+    points[40:60] = points[:20]
+    points[60:80] = points[:20] + 1e-7 * rng.normal(size=(20, columns))
+    points[80:100] = points[:20] * (1 + 1e-15)
+    return (points * scale).astype(dtype), rng.integers(0, 3, 120)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1e-200, 1e-42, 1e-20, 1.0, 1e18, 1e30, 1e150, 1e300]),
+    st.sampled_from([1, 2, 5, 40]),
+    st.sampled_from(["float64", "float32", "float16", "int64", "int8"]),
+    st.sampled_from(KINDS),
+    st.sampled_from([4096, 20]),
+)
+def test_any_scale_and_type(
+    seed: int, scale: float, columns: int, dtype: str, kind: str, growths: int
+) -> None:
+    """Ties, near-duplicates, tiny and huge values of every type are resolved as by the loop."""
+    with np.errstate(all="ignore"):
+        inputs, labels = clouds(seed, scale, columns, dtype)
+        if inputs.dtype.kind == "f":
+            inputs = np.nan_to_num(inputs)
+        check(inputs, labels, kind, growths)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "uint64", "int32"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_types(dtype: str, kind: str) -> None:
+    """Images of integers and booleans are compared by value, up to the type's limits."""
+    rng = np.random.default_rng(0)
+    most = 1 if dtype == "bool" else np.iinfo(dtype).max
+    inputs = rng.integers(0, most, (150, 4, 5), endpoint=True, dtype="uint64").astype(dtype)
+    check(inputs, rng.integers(0, 4, 150), kind)
+
+
+def test_long_rows() -> None:
+    """Rows longer than one product are resolved as by the loop."""
+    rng = np.random.default_rng(0)
+    inputs = rng.random((60, 9000), dtype=np.float32)
+    inputs[30:40] = inputs[:10] + np.float32(1e-4)
+    check(inputs, np.zeros(60, np.int64), batches=(3, 60))
+
+
+def test_cosine_is_scipys() -> None:
+    """The cosine distance is SciPy's, and 0 for equal directions."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(2, 30))
+    kind = DISTANCES["cosine"]
+    x, y = kind.prepare(rows)
+    [found] = kind.exact(x, y[None])
+    assert found == pytest.approx(scipy_distance.cosine(*rows), rel=1e-12)
+    x, y = kind.prepare(np.stack([rows[0], rows[0] * 4]))
+    assert kind.exact(x, y[None])[0] == 0.0
+
+
+def test_memory_is_bounded_in_bytes() -> None:
+    """Large rows are forgotten before there are `growths` of them."""
+    rng = np.random.default_rng(0)
+    growing = GrowingSet(growths=4096, megabytes=1)
+    growing.update(0, rng.random((500, 1000)), np.zeros(500, np.int64))
+    grown, forgotten = growing.position
+    assert 100 < grown - forgotten <= 2**20 // 8000
+    assert sum(len(segment.data) for segment in growing.drain()) <= growing.limit()
+
+
+def test_types_may_mix() -> None:
+    """Rows of several types in one class are compared by value."""
+    growing = GrowingSet()
+    growing.update(0, np.array([[3, 4]], np.uint8), np.array([1]))
+    [distance] = growing.update(1, np.array([[3, 4]], np.float64), np.array([1])).distance
+    assert distance == 0.0
+    [distance] = growing.update(2, np.array([[3, 2**60]], np.int64), np.array([1])).distance
+    assert distance == 2.0**60
+
+
+def test_segments_left_by_a_crash_do_no_harm() -> None:
+    """Segments beyond the header's position, and overlapping ones, restore the same set."""
+    inputs, labels = digits.digits(120)
+    growing, other = GrowingSet(), GrowingSet()
+    growing.update(0, inputs[:60], labels[:60])
+    segments = growing.drain()
+    position = growing.position
+    growing.update(60, inputs[60:], labels[60:])
+    other.load(*position, [*segments, *segments, *growing.drain()])
+    steps = other.update(60, inputs[60:], labels[60:])
+    assert np.array_equal(steps.nearest, oracle_nearest(inputs, labels)[60:])
+
+
+def oracle_nearest(inputs: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ask the loop."""
+    return np.array([step.nearest for step in oracle.growing_set(inputs, labels)])
+
+
+def test_damaged_segments_are_refused() -> None:
+    """A cut segment, one of an unknown type and a missing one raise `StateError`."""
+    growing = GrowingSet()
+    growing.update(0, *digits.digits(30))
+    [segment] = growing.drain()
+    damaged = bytearray(segment.data)
+    damaged[32:35] = b"zz9"
+    for data in (segment.data[:-9], bytes(damaged), b""):
+        with pytest.raises(StateError):
+            GrowingSet().load(*growing.position, [Segment("growths", segment.end, data)])
