@@ -1,0 +1,37 @@
+"""Fixtures that all tests share: brokers over TCP and names that no other test uses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import brokers
+
+
+@pytest.fixture
+def names() -> brokers.Names:
+    """Names of topics and apps that are the test's own."""
+    return brokers.Names()
+
+
+@pytest.fixture(scope="session", params=brokers.kinds())
+def broker(request: pytest.FixtureRequest) -> Iterator[brokers.Broker]:
+    """A running broker, shared by all tests: `.address` is its bootstrap address.
+
+    Each of the embedded broker and Apache Kafka (if `KAFKA_HOME` has it), or only the cluster
+    that `KAFKA_BOOTSTRAP_SERVERS` names.
+    """
+    with brokers.make_broker(request.param) as running:
+        yield running
+
+
+@pytest.fixture(params=brokers.local_kinds())
+def own_broker(request: pytest.FixtureRequest) -> Iterator[brokers.LoopbackBroker]:
+    """A running broker of the test's own, to be stopped, killed and started again."""
+    with brokers.local_broker(request.param) as running:
+        yield running
