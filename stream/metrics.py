@@ -1,0 +1,116 @@
+"""What the service counts and measures, as Prometheus metrics in a registry of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+LATENCY_BUCKETS = (
+    *(0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
+    *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0),
+)
+BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+
+
+class Metrics:
+    """The worker's metrics; all names begin with `gamekeeper_`."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.events = Counter(
+            "gamekeeper_events",
+            "Events read, by what became of them: applied, skipped (delivered again after they "
+            "had been applied), dead (see gamekeeper_dead_letters).",
+            ["outcome"],
+            registry=registry,
+        )
+        self.queries = Counter("gamekeeper_queries", "Queries (rows) scored.", registry=registry)
+        self.dead_letters = Counter(
+            "gamekeeper_dead_letters",
+            "Records sent to the dead-letter topic, by class of reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.verdicts = Counter(
+            "gamekeeper_verdicts",
+            "Verdicts written.",
+            ["detector", "activity"],
+            registry=registry,
+        )
+        self.batch = Histogram(
+            "gamekeeper_batch_events",
+            "Events in a micro-batch.",
+            buckets=BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.latency = Histogram(
+            "gamekeeper_event_to_verdict_seconds",
+            "From an event's Kafka timestamp until what it led to was acknowledged.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.rows = Counter(
+            "gamekeeper_state_rows",
+            "State rows written to the changelog: headers, segments, deletions.",
+            ["kind"],
+            registry=registry,
+        )
+        self.hot_accounts = Gauge(
+            "gamekeeper_hot_accounts", "Accounts held in memory.", registry=registry
+        )
+        self.state_lost = Counter(
+            "gamekeeper_state_lost",
+            "Accounts begun anew because their stored rows could not be read.",
+            registry=registry,
+        )
+        self.recovering = Gauge(
+            "gamekeeper_recovering",
+            "1 while state is being restored or partitions are changing hands, else 0.",
+            registry=registry,
+        )
+        for outcome in ("applied", "skipped", "dead"):
+            self.events.labels(outcome)
+        for reason in ("schema", "key", "internal"):
+            self.dead_letters.labels(reason)
+        for kind in ("header", "segment", "delete"):
+            self.rows.labels(kind)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+    def watch_lag(self, read: Callable[[], Mapping[int, int]]) -> None:
+        """Show the consumer lag; `read` gives it per partition whenever it is asked for."""
+        self.registry.register(_Lag(read))
+
+    def text(self) -> bytes:
+        """Give all metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _Lag(Collector):
+    """Records that wait in the broker, read when Prometheus asks."""
+
+    def __init__(self, read: Callable[[], Mapping[int, int]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "gamekeeper_consumer_lag",
+            "Records of the queries topic that are not applied yet.",
+            labels=["partition"],
+        )
+        for partition, records in self._read().items():
+            family.add_metric([str(partition)], records)
+        yield family

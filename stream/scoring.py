@@ -1,0 +1,215 @@
+"""From the records of a micro-batch to what must be written: verdicts, dead letters, state rows.
+
+No Kafka in here. Whatever a record holds and whatever a detector does, each record ends as applied,
+skipped or a dead letter; one account's fault touches no other account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from gamekeeper.detectors.engine import Arrival, Engine, Key, Outcome, Source
+from gamekeeper.schemas.errors import StateError
+from gamekeeper.schemas.event import decode_event, event_key
+from gamekeeper.schemas.order import decode_order, is_order
+from gamekeeper.schemas.verdict import encode_verdict
+from gamekeeper.stream.dead_letters import DeadLetter, WrongKeyError, explain, reason_class
+from gamekeeper.stream.metrics import Metrics
+from gamekeeper.stream.store import Entry, Get, Row, Store
+
+log = structlog.get_logger("gamekeeper.stream")
+
+Current = Callable[[Any], AbstractContextManager[None]]
+
+
+@dataclass(slots=True)
+class Scored:
+    """What came of a micro-batch; `verdicts` are account keys with encoded verdicts."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    verdicts: list[tuple[bytes, bytes]] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    skipped: int = 0
+
+    def add(self, part: Scored) -> None:
+        """Append what came of one account's events."""
+        self.outcomes += part.outcomes
+        self.verdicts += part.verdicts
+        self.letters += part.letters
+        self.rows += part.rows
+
+
+class _Item:
+    """A record that holds a valid event or order: the Faust event beside what it says."""
+
+    __slots__ = ("arrival", "event")
+
+    def __init__(self, event: Any, arrival: Arrival) -> None:
+        self.event = event
+        self.arrival = arrival
+
+
+class Scorer:
+    """Applies records to the accounts of an engine.
+
+    `get` reads rows from the local store; inside `current(event)` it does so in the event's
+    partition.
+    """
+
+    def __init__(
+        self, engine: Engine, store: Store, get: Get, current: Current, metrics: Metrics
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._get = get
+        self._current = current
+        self._metrics = metrics
+
+    def score(self, events: Sequence[Any]) -> Scored:
+        """Score Faust events of which no account is on two partitions, in order."""
+        scored = Scored()
+        accounts: dict[Key, list[_Item]] = {}
+        for event in events:
+            try:
+                item = _read(event)
+            except Exception as error:  # noqa: BLE001  # any fault in a record is that record's
+                scored.letters.append(_letter(event, error))
+            else:
+                named = item.arrival.event
+                accounts.setdefault((named.account, named.model), []).append(item)
+        fresh: dict[Key, list[_Item]] = {}
+        for key, items in accounts.items():
+            news = self._news(key, items)
+            scored.skipped += len(items) - len(news)
+            if news:
+                fresh[key] = news
+        try:
+            part = self._apply(fresh)
+        except Exception as error:  # found out and told account by account
+            log.error("scoring failed; isolating", accounts=len(fresh), exc_info=error)
+            part = self._isolate(fresh)
+        scored.add(part)
+        return scored
+
+    def _news(self, key: Key, items: list[_Item]) -> list[_Item]:
+        """Make the account hot; leave out what had been applied before a crash."""
+        if not self._engine.profile.watches(key[1]):
+            return items
+        offset = self._open(key, items[0]).offset
+        if items[0].arrival.source.offset > offset:
+            return items
+        return [item for item in items if item.arrival.source.offset > offset]
+
+    def _open(self, key: Key, item: _Item) -> Entry:
+        source = item.arrival.source
+        try:
+            with self._current(item.event):
+                return self._store.open(key, source, self._get)
+        except StateError as error:
+            # Watching from now on is better than not watching.
+            log.error("stored state is not readable; account begins anew", exc_info=error)
+            self._metrics.state_lost.inc()
+            return self._store.renew(key, source)
+
+    def _apply(self, accounts: dict[Key, list[_Item]]) -> Scored:
+        """Score all events at once; what is raised leaves the accounts in an undefined state."""
+        arrivals = [item.arrival for items in accounts.values() for item in items]
+        scored = Scored(outcomes=self._engine.process(arrivals))
+        scored.verdicts = _encoded(scored.outcomes)
+        for key, items in accounts.items():
+            scored.rows += self._rows(key, items[-1].arrival.source)
+        return scored
+
+    def _rows(self, key: Key, source: Source) -> list[Row]:
+        if not self._engine.profile.watches(key[1]):
+            return []
+        entry = self._store.hot(key)
+        entry.offset = source.offset
+        return list(entry.rows())
+
+    def _isolate(self, accounts: dict[Key, list[_Item]]) -> Scored:
+        """Score account by account from their stored state; a faulty one event by event."""
+        scored = Scored()
+        for key in accounts:
+            self._store.forget(key)
+        for key, items in accounts.items():
+            try:
+                self._open(key, items[0])
+                part = self._apply({key: items})
+            except Exception:  # noqa: BLE001  # told with the event that caused it
+                part = self._sift(key, items)
+            scored.add(part)
+        return scored
+
+    def _sift(self, key: Key, items: list[_Item]) -> Scored:
+        """Score one account's events one by one; those that raise become dead letters."""
+        good: list[_Item] = []
+        letters: list[DeadLetter] = []
+        self._replay(key, items[0], [])
+        for item in items:
+            try:
+                _encoded(self._engine.process([item.arrival]))
+            except Exception as error:  # noqa: BLE001  # the dead letter tells it
+                log.error("an event cannot be scored", error=repr(error), **_where(item.event))
+                letters.append(_letter(item.event, error))
+                self._replay(key, items[0], good)
+            else:
+                good.append(item)
+        try:
+            self._replay(key, items[0], [])
+            scored = self._apply({key: good}) if good else Scored()
+        except Exception as error:  # the state itself cannot be written
+            log.error("an account cannot be stored", exc_info=error, **_where(items[-1].event))
+            self._store.forget(key)
+            return Scored(letters=[_letter(item.event, error) for item in items])
+        scored.letters = letters
+        return scored
+
+    def _replay(self, key: Key, first: _Item, good: list[_Item]) -> None:
+        """Bring back the account from its rows and apply again what could be applied."""
+        self._store.forget(key)
+        if self._engine.profile.watches(key[1]):
+            self._open(key, first)
+        if good:
+            self._engine.process([item.arrival for item in good])
+
+
+def _read(event: Any) -> _Item:
+    payload = event.value or b""
+    what = decode_order(payload) if is_order(payload) else decode_event(payload)
+    if event.key != event_key(what.account):
+        raise WrongKeyError("$.account", "is not the record's key; key events by their account")
+    message = event.message
+    return _Item(event, Arrival(what, Source(message.topic, message.partition, message.offset)))
+
+
+def _encoded(outcomes: list[Outcome]) -> list[tuple[bytes, bytes]]:
+    return [
+        (event_key(verdict.account), encode_verdict(verdict))
+        for outcome in outcomes
+        for verdict in outcome.verdicts
+    ]
+
+
+def _letter(event: Any, error: Exception) -> DeadLetter:
+    message = event.message
+    return DeadLetter(
+        event.key,
+        event.value,
+        message.topic,
+        message.partition,
+        message.offset,
+        reason_class(error),
+        *explain(error),
+    )
+
+
+def _where(event: Any) -> dict[str, Any]:
+    message = event.message
+    return {"topic": message.topic, "partition": message.partition, "offset": message.offset}

@@ -1,0 +1,201 @@
+"""The worker: micro-batches from the queries topic, each made safe before it is acknowledged.
+
+Per micro-batch: score; send verdicts, scores and dead letters and wait for their acknowledgement;
+write the accounts' rows, headers last, and wait for the changelog's; acknowledge the events.
+A crash before a header is written leaves the account's old state: its events are delivered again
+and lead to the same verdicts under the same ids. After it, they are skipped, and what they led to
+had been acknowledged before.
+
+Whatever cannot be written ends the process: started again, it goes on from what is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from gamekeeper.detectors.engine import Engine
+from gamekeeper.detectors.profile import Profile
+from gamekeeper.schemas.event import QueryEvent, event_key
+from gamekeeper.stream.batching import Batches, current
+from gamekeeper.stream.metrics import Metrics
+from gamekeeper.stream.outbox import Outbox
+from gamekeeper.stream.scores import encode_scores
+from gamekeeper.stream.scoring import Scored, Scorer
+from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.store import Store
+
+log = structlog.get_logger("gamekeeper.stream")
+
+MAX_BATCH_BYTES = 16 * 2**20
+COMMIT_SECONDS = 5.0
+
+
+class LostPartitionsError(Exception):
+    """The batch's partitions changed hands while it was worked on; its events come again."""
+
+
+class Watcher:
+    """The agent's body, and what must happen to it when partitions move and when it ends."""
+
+    def __init__(
+        self, app: Any, table: Any, settings: Settings, profile: Profile, metrics: Metrics
+    ) -> None:
+        engine = Engine(profile)
+        self._app = app
+        self._settings = settings
+        self._profile = profile
+        self._metrics = metrics
+        self._store = Store(engine, settings.hot_accounts)
+        self._scorer = Scorer(
+            engine, self._store, lambda key: table.data.get(key), current, metrics
+        )
+        self._outbox = Outbox(app, table, settings.topics)
+        self._batches: Batches | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._closing = False
+        self._positions: dict[Any, int] = {}
+
+    async def run(self, stream: Any) -> None:
+        """Work on micro-batches until the stream ends; crash the app on what cannot be written."""
+        batches = Batches(
+            stream,
+            self._app.monitor.tp_end_offsets,
+            max_events=self._settings.batch_events,
+            max_bytes=MAX_BATCH_BYTES,
+            pause=self._settings.batch_wait_ms / 1000,
+        )
+        log.info("watching", topic=self._settings.topics.queries, profile=self._profile.hash)
+        async with batches as self._batches:
+            while events := await batches.take():
+                if self._closing:
+                    return
+                self._running = asyncio.create_task(self._work(events))
+                # Not awaited itself: cancelling the agent must not cancel a batch half written.
+                await asyncio.wait({self._running})
+                await self._judge(self._running)
+
+    async def _judge(self, task: asyncio.Task[None]) -> None:
+        """See how a batch ended."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, LostPartitionsError):
+            log.warning("a micro-batch was abandoned: its partitions changed hands")
+            self._store.clear()
+        elif error is not None:
+            log.critical("a micro-batch cannot be made safe; stopping", exc_info=error)
+            await self._app.crash(error)
+
+    async def _work(self, events: list[Any]) -> None:
+        generation = self._app.consumer_generation_id
+        events = [event for event in events if event.message.generation_id == generation]
+        for part in _parts(events):
+            scored = self._scorer.score(part)
+            await self._tell(scored)
+            if self._app.consumer_generation_id != generation:
+                raise LostPartitionsError
+            await self._outbox.save(scored.rows)
+            for event in part:
+                event.ack()
+            self._count(part, scored)
+        self._store.evict()
+        self._metrics.hot_accounts.set(len(self._store))
+
+    async def _tell(self, scored: Scored) -> None:
+        if scored.verdicts:
+            await self._outbox.send_verdicts(scored.verdicts)
+        if scored.letters:
+            await self._outbox.send_letters(scored.letters)
+        if self._settings.scores and scored.outcomes:
+            await self._outbox.send_scores(
+                (event_key(event.account), encode_scores(event, outcome))
+                for outcome in scored.outcomes
+                if isinstance(event := outcome.arrival.event, QueryEvent)
+            )
+
+    def _count(self, events: list[Any], scored: Scored) -> None:
+        metrics = self._metrics
+        metrics.batch.observe(len(events))
+        metrics.events.labels("applied").inc(len(scored.outcomes))
+        metrics.events.labels("skipped").inc(scored.skipped)
+        metrics.events.labels("dead").inc(len(scored.letters))
+        for letter in scored.letters:
+            metrics.dead_letters.labels(letter.kind).inc()
+        for outcome in scored.outcomes:
+            metrics.queries.inc(len(outcome.arrival.event))
+            for verdict in outcome.verdicts:
+                metrics.verdicts.labels(verdict.detector, verdict.activity).inc()
+        now = time.time()
+        for event in events:
+            message = event.message
+            self._positions[message.tp] = message.offset + 1
+            metrics.latency.observe(max(0.0, now - message.timestamp))
+        for row in scored.rows:
+            metrics.rows.labels(row.kind).inc()
+
+    async def release(self) -> None:
+        """Let go of all partitions: finish the running batch, or give it up, and forget the rest.
+
+        Kafka gives the partitions away only when this has returned.
+        """
+        if self._batches is not None:
+            self._batches.drop()
+        await self._finish()
+        self._store.clear()
+        if self._positions:
+            log.info("let go of all partitions")
+        self._positions.clear()
+
+    async def _finish(self) -> None:
+        """Wait for the running batch, though not for ever, and commit what was acknowledged."""
+        if self._running is not None and not self._running.done():
+            await asyncio.wait({self._running}, timeout=self._settings.rebalance_timeout * 0.5)
+            self._running.cancel()
+            await asyncio.wait({self._running})
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._app.consumer.commit(), COMMIT_SECONDS)
+
+    async def close(self) -> None:
+        """Finish the running batch and begin no other."""
+        self._closing = True
+        await self.release()
+
+    def obstacle(self) -> str | None:
+        """Say why the worker is not ready; None when it is."""
+        if self._closing:
+            return "stopping"
+        if self._app.rebalancing:
+            return "partitions are changing hands"
+        if not self._app.tables.actives_ready:
+            return "state is being restored"
+        if self._app.unassigned:
+            return "no partitions assigned"
+        return None
+
+    def lag(self) -> dict[int, int]:
+        """Count, per partition of the queries topic, the records that are not applied yet."""
+        ends = self._app.monitor.tp_end_offsets
+        return {
+            tp.partition: max(0, (ends.get(tp) or 0) - position)
+            for tp, position in self._positions.items()
+        }
+
+
+def _parts(events: list[Any]) -> Iterator[list[Any]]:
+    """Split events so that in each part no key is on two partitions; nearly always one part."""
+    while events:
+        homes: dict[bytes | None, int] = {}
+        part: list[Any] = []
+        rest: list[Any] = []
+        for event in events:
+            partition = event.message.partition
+            home = homes.setdefault(event.key, partition)
+            (part if home == partition else rest).append(event)
+        yield part
+        events = rest

@@ -1,0 +1,166 @@
+"""The worker from end to end: events over TCP in, verdicts, scores and dead letters out."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from brokers import Broker, Names
+from crashing import PROFILE, make_trace
+from workers import (
+    Record,
+    Worker,
+    all_applied,
+    environ_for,
+    prepare,
+    read,
+    send,
+    wait_for,
+)
+
+from gamekeeper.detectors.engine import Arrival, Engine, Source
+from gamekeeper.detectors.profile import load_profile
+from gamekeeper.schemas.errors import SchemaError
+from gamekeeper.schemas.event import QueryEvent, decode_event, encode_event, event_key
+from gamekeeper.schemas.tensor import Tensor
+from gamekeeper.schemas.verdict import decode_verdict, encode_verdict
+from gamekeeper.stream.scores import decode_scores
+from gamekeeper.stream.settings import Settings
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture
+def environ(broker: Broker, names: Names, tmp_path: Path) -> dict[str, str]:
+    """A worker's environment with the test's own topics, and a profile that alarms often."""
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps(PROFILE))
+    environ = environ_for(broker.address, names.environ, tmp_path / "data")
+    return {**environ, "GAMEKEEPER_PROFILE": str(profile)}
+
+
+def expected(settings: Settings) -> dict[str, bytes]:
+    """Score what lies on the queries topic offline: verdict id to what must be on the topic."""
+    engine = Engine(load_profile(Path(settings.profile)))
+    verdicts: dict[str, bytes] = {}
+    for record in read(settings, settings.topics.queries):
+        source = Source(record.topic, record.partition, record.offset)
+        try:
+            event = decode_event(record.value or b"")
+        except SchemaError:
+            continue
+        for outcome in engine.process([Arrival(event, source)]):
+            verdicts.update({each.id: encode_verdict(each) for each in outcome.verdicts})
+    return verdicts
+
+
+def found(settings: Settings) -> dict[str, bytes]:
+    """Read the verdicts topic: id to what is there."""
+    records = read(settings, settings.topics.verdicts)
+    return {decode_verdict(each.value).id: each.value for each in records}
+
+
+def test_events_become_verdicts_and_scores(environ: dict[str, str]) -> None:
+    """The service writes exactly the verdicts that the engine gives offline, and every score."""
+    environ["GAMEKEEPER_SCORES"] = "true"
+    settings = prepare(environ)
+    trace = make_trace(3000)
+    with Worker(environ) as worker:
+        send(settings, trace[: len(trace) // 2])
+        wait_for(worker.ready)
+        send(settings, trace[len(trace) // 2 :])
+        wait_for(lambda: all_applied(settings))
+        assert worker.metric("gamekeeper_queries_total") == 3000
+        assert worker.metric("gamekeeper_events_total", outcome="applied") == len(trace)
+        assert worker.metric("gamekeeper_consumer_lag") == 0
+        assert worker.terminate() == 0
+    truth = expected(settings)
+    assert len(truth) > 20
+    assert found(settings) == truth
+    scores = [decode_scores(each.value) for each in read(settings, settings.topics.scores)]
+    assert sorted(int(each.event) for each in scores) == list(range(len(trace)))
+    assert all(set(each.statistics) == {"prada", "prada-v1"} for each in scores)
+    assert not read(settings, settings.topics.dead_letters)
+
+
+@pytest.mark.parametrize(("store", "folders"), [("rocksdb", "aab"), ("memory", "aa")])
+def test_a_restart_goes_on_where_it_was(environ: dict[str, str], store: str, folders: str) -> None:
+    """Stopped and started again, in its folder or an empty one, the worker knows all accounts."""
+    environ["GAMEKEEPER_STORE"] = store
+    home = environ["GAMEKEEPER_DATA_DIR"]
+    settings = prepare(environ)
+    trace = make_trace(2400)
+    for start, folder in enumerate(folders):
+        send(settings, trace[start :: len(folders)])
+        with Worker({**environ, "GAMEKEEPER_DATA_DIR": home + folder}) as worker:
+            wait_for(lambda: all_applied(settings))
+            assert worker.terminate() == 0
+    assert found(settings) == expected(settings)
+
+
+def broken(good: Record, chance: random.Random) -> Record:
+    """Break a good event so that nothing can be read from it, or not what its key says."""
+    key, value = good
+    assert value is not None
+    kind = chance.randrange(5)
+    if kind == 0:
+        return key, value[: chance.randrange(len(value))]
+    if kind == 1:
+        return key, None
+    if kind == 2:
+        return b"somebody else", value
+    if kind == 3:
+        return key, chance.randbytes(40)
+    return None, value.replace(b"\xa5dtype\xa7float32", b"\xa5dtype\xa7complex")
+
+
+def test_ten_thousand_broken_among_ten_thousand_good(environ: dict[str, str]) -> None:
+    """Every good event is scored; every broken one is a dead letter with reason and source."""
+    settings = prepare(environ)
+    chance = random.Random(0)
+    good = [
+        (
+            event_key(f"account-{number % 50}"),
+            encode_event(
+                QueryEvent(
+                    id=str(number),
+                    account=f"account-{number % 50}",
+                    model="digits",
+                    time=number,
+                    inputs=Tensor.from_array(np.array([[chance.random()] * 4], np.float32)),
+                    labels=[0],
+                )
+            ),
+        )
+        for number in range(10_000)
+    ]
+    bad = [broken(each, chance) for each in good]
+    send(settings, [record for pair in zip(good, bad, strict=True) for record in pair])
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings), 120)
+        assert worker.metric("gamekeeper_events_total", outcome="applied") == 10_000
+        assert worker.metric("gamekeeper_dead_letters_total") == 10_000
+        assert worker.metric("gamekeeper_dead_letters_total", reason="internal") == 0
+    letters = read(settings, settings.topics.dead_letters)
+    queries = {
+        (each.partition, each.offset): each for each in read(settings, settings.topics.queries)
+    }
+    told = set()
+    for letter in letters:
+        headers = {name: value.decode() for name, value in letter.headers}
+        place = int(headers["source_partition"]), int(headers["source_offset"])
+        source = queries[place]
+        assert headers["source_topic"] == settings.topics.queries
+        assert (letter.key, letter.value) == (source.key, source.value)
+        assert headers["reason"]
+        assert headers["path"].startswith("$")
+        told.add(place)
+    assert len(told) == 10_000
+
+    def known(pairs: list[Record]) -> list[tuple[bytes, bytes]]:
+        return sorted((key or b"", value or b"") for key, value in pairs)
+
+    assert known([(each.key, each.value) for each in letters]) == known(bad)

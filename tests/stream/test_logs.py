@@ -1,0 +1,82 @@
+"""Logs: one line of JSON each, ours and the libraries', on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gamekeeper.schemas.errors import SettingsError
+from gamekeeper.stream.logs import configure
+
+PROGRAM = """
+import logging, os, structlog
+from gamekeeper.stream.logs import configure
+from gamekeeper.stream.security import Secret
+configure(os.environ)
+log = structlog.get_logger("gamekeeper.stream")
+log.info("started", partitions=4, password=Secret("hunter2"))
+log.debug("detail")
+logging.getLogger("faust.app").info("rebalancing")
+logging.getLogger("faust.app").error("broker %s is gone", "b1")
+try:
+    secret_local = "hunter2"
+    raise ValueError("broken")
+except ValueError as error:
+    log.error("failed", exc_info=error)
+"""
+
+
+def run(**environ: str) -> tuple[str, str]:
+    """Run the program; return its stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout, done.stderr
+
+
+def test_lines_are_json() -> None:
+    """Each line has its time, level, logger and event, whoever wrote it."""
+    out, err = run(GAMEKEEPER_LOG_FORMAT="json")
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert [line["event"] for line in lines] == ["started", "broker b1 is gone", "failed"]
+    assert [line["logger"] for line in lines[:2]] == ["gamekeeper.stream", "faust.app"]
+    assert lines[0]["partitions"] == 4
+    assert all(line["timestamp"].endswith("Z") and line["level"] for line in lines)
+    assert "ValueError: broken" in lines[2]["exception"]
+    assert out == ""
+
+
+def test_secrets_stay_out() -> None:
+    """A secret shows itself as stars, and tracebacks hold no local variables' values."""
+    for style in ("json", "console"):
+        _, err = run(GAMEKEEPER_LOG_FORMAT=style)
+        assert "hunter2" not in err.replace('secret_local = "hunter2"', "")
+
+
+def test_the_level_lets_more_or_less_through() -> None:
+    """At DEBUG everything is logged, the libraries' steps too; at ERROR only errors."""
+    assert run(GAMEKEEPER_LOG_LEVEL="DEBUG", GAMEKEEPER_LOG_FORMAT="json")[1].count("\n") == 5
+    assert run(GAMEKEEPER_LOG_LEVEL="ERROR", GAMEKEEPER_LOG_FORMAT="json")[1].count("\n") == 2
+
+
+def test_the_console_is_for_reading() -> None:
+    """The console format is text with the event in it."""
+    _, err = run(GAMEKEEPER_LOG_FORMAT="console")
+    assert "started" in err
+    assert not err.startswith("{")
+
+
+@pytest.mark.parametrize("name", ["GAMEKEEPER_LOG_FORMAT", "GAMEKEEPER_LOG_LEVEL"])
+def test_an_unknown_choice_is_refused(name: str) -> None:
+    """A wrong setting is named together with what is right."""
+    with pytest.raises(SettingsError, match=f"{name}='loud': wanted one of"):
+        configure({name: "loud"})
