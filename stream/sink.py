@@ -1,0 +1,243 @@
+"""The sink: from topics to Parquet, each record's rows exactly once, whatever is killed when.
+
+Batches are cut by count, bytes and time. A batch's files are written, fsynced and renamed, and
+only then is its offset committed. A sink that takes a partition over removes what lies beyond the
+committed offset and reads on from there, so cuts may fall elsewhere and nothing is there twice.
+
+Before files are touched, the committed offset is committed once more: Kafka refuses that to a
+member whose partitions have gone to another while it was suspended. Sinks that share the work
+must share the folder: query numbers and known ids are restored from its files.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+from kafka import ConsumerRebalanceListener, OffsetAndMetadata, errors
+
+from gamekeeper.schemas.errors import BrokerError, TraceError
+from gamekeeper.stream.kafka import broker_errors, consumer
+from gamekeeper.stream.lanes import Lane, Record
+from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.sink_files import Partition, group_of
+
+log = structlog.get_logger("gamekeeper.sink")
+
+POLL_MS = 200
+COMMIT_MS = 5_000
+NOT_A_MEMBER = (
+    errors.CommitFailedError,
+    errors.FencedInstanceIdError,
+    errors.IllegalGenerationError,
+    errors.RebalanceInProgressError,
+    errors.UnknownMemberIdError,
+)
+
+
+class _Moves(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Notes, on kafka-python's thread, which partitions come and go."""
+
+    def __init__(self) -> None:
+        self._moves: queue.SimpleQueue[tuple[bool, set[Any]]] = queue.SimpleQueue()
+
+    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+        self._moves.put((False, set(revoked)))
+
+    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        self._moves.put((True, set(assigned)))
+
+    def take(self) -> Iterator[tuple[bool, set[Any]]]:
+        """Give the moves since the last call: whether they came, and which."""
+        while not self._moves.empty():
+            yield self._moves.get()
+
+
+class Sink:
+    """Fills one folder from some topics, as a member of the folder's consumer group."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        topics: Mapping[str, type[Lane]],
+        stopped: threading.Event,
+    ) -> None:
+        """Prepare; `topics` maps topics to their lanes, `stopped` ends `run` when set."""
+        self._settings = settings
+        self._folder = folder
+        self._topics = topics
+        self._stopped = stopped
+        self._lanes: dict[Any, Lane] = {}
+        self._moves = _Moves()
+        self._owned: set[Any] = set()
+        self._consumer: Any = None
+        self._waiting_since: float | None = None
+        self._bytes = 0
+
+    @property
+    def in_hand(self) -> int:
+        """The number of records that are read and not yet written."""
+        return sum(len(lane.records) for lane in list(self._lanes.values()))
+
+    def run(self) -> None:
+        """Work until stopped, then write and commit what is in hand.
+
+        Raises `BrokerError` where Kafka refuses or a topic is missing, `TraceError` where the
+        folder cannot be used; what is not committed then is read again by the next run.
+        """
+        group = group_of(self._folder, self._settings.app_id)
+        # Positions are ours alone to choose; where one is lost, guessing would lose records.
+        self._consumer = consumer(self._settings, group, auto_offset_reset="none")
+        try:
+            self._check_topics()
+            self._consumer.subscribe(list(self._topics), listener=self._moves)
+            log.info("started", folder=str(self._folder), topics=list(self._topics), group=group)
+            while not self._stopped.is_set():
+                self._turn()
+            self._flush()
+        finally:
+            self._consumer.close(timeout_ms=COMMIT_MS)
+        log.info("stopped")
+
+    def _check_topics(self) -> None:
+        with broker_errors(self._settings.brokers, "list the topics"):
+            missing = sorted(set(self._topics) - self._consumer.topics())
+        if missing:
+            raise BrokerError(
+                f"no topic {', '.join(missing)} at {self._settings.brokers}; create the topics "
+                "with `gamekeeper topics apply`"
+            )
+
+    def _turn(self) -> None:
+        """Poll once, follow the assignment, take the records, write a batch when it is time."""
+        polled = self._poll()
+        for came, places in self._moves.take():
+            self._close(places)
+            self._owned = self._owned | places if came else self._owned - places
+        for place, records in polled.items():
+            # Records of a partition whose lane is not open come again once it is.
+            if place in self._lanes:
+                self._take(self._lanes[place], records)
+        for place in self._owned - self._lanes.keys():
+            self._open(place)
+        if self._is_time():
+            self._flush()
+
+    def _poll(self) -> Mapping[Any, list[Any]]:
+        with broker_errors(self._settings.brokers, "read the topics"):
+            try:
+                polled: Mapping[Any, list[Any]] = self._consumer.poll(timeout_ms=POLL_MS)
+            except errors.NoOffsetForPartitionError:  # until its lane is opened
+                time.sleep(0.01)
+                return {}
+        return polled
+
+    def _take(self, lane: Lane, records: list[Any]) -> None:
+        for record in records:
+            if record.offset < lane.next:
+                continue
+            lane.records.append(Record(record.offset, record.key, record.value))
+            self._bytes += len(record.value or b"")
+        if self._waiting_since is None and records:
+            self._waiting_since = time.monotonic()
+
+    def _is_time(self) -> bool:
+        if self._waiting_since is None:
+            return False
+        settings = self._settings
+        return (
+            self.in_hand >= settings.sink_records
+            or self._bytes >= settings.sink_bytes
+            or time.monotonic() - self._waiting_since >= settings.sink_seconds
+        )
+
+    def _open(self, place: Any) -> None:
+        """Begin with a partition, at its committed offset; try again later if it moves away."""
+        lane_type = self._topics[place.topic]
+        files = Partition(self._folder, lane_type.table, place.topic, place.partition)
+        with broker_errors(
+            self._settings.brokers, "open", topic=place.topic, partition=place.partition
+        ):
+            try:
+                start = self._begin(place, files)
+                if not self._commit({place: start}):
+                    return
+                files.forget(start)
+                lane = lane_type(files, start)
+                self._consumer.seek(place, start)
+            except (errors.RetriableError, errors.IllegalStateError) as error:
+                log.warning("cannot open a partition yet", **_said(place), error=str(error))
+                return
+        self._lanes[place] = lane
+
+    def _begin(self, place: Any, files: Partition) -> int:
+        """Decide at which offset to begin; `TraceError` where folder and topic do not match."""
+        committed: int | None = self._consumer.committed(place, timeout_ms=COMMIT_MS)
+        first: int = self._consumer.beginning_offsets([place])[place]
+        if committed is None and files.files():
+            raise TraceError(
+                f"{files.folder}: its files of topic {place.topic} partition {place.partition} are "
+                f"not of the topic at {self._settings.brokers}, which was made anew or whose "
+                "committed offsets have expired; use another folder for --out"
+            )
+        if committed is not None and committed < first:
+            log.error(
+                "records have expired before they were written; lengthen retention.ms",
+                **_said(place),
+                lost=first - committed,
+            )
+        return max(first, committed or 0)
+
+    def _close(self, places: Collection[Any]) -> None:
+        """Drop partitions that have moved; what is not committed is read again, by whoever."""
+        for place in places:
+            lane = self._lanes.pop(place, None)
+            if lane is not None:
+                self._bytes -= sum(len(record.value or b"") for record in lane.records)
+        if not any(lane.records for lane in self._lanes.values()):
+            self._waiting_since = None
+
+    def _flush(self) -> None:
+        """Write what is in hand, then commit it."""
+        lanes = {place: lane for place, lane in self._lanes.items() if lane.records}
+        if not lanes or not self._commit({place: lane.start for place, lane in lanes.items()}):
+            return
+        for place, lane in lanes.items():
+            rows, rejected = lane.write()
+            log.info("wrote", **_said(place), end=lane.next, rows=rows, rejected=rejected)
+        if self._commit({place: lane.next for place, lane in lanes.items()}):
+            for lane in lanes.values():
+                lane.done()
+            self._bytes, self._waiting_since = 0, None
+
+    def _commit(self, offsets: Mapping[Any, int]) -> bool:
+        """Commit; false, with the partitions dropped, if they are not ours any more.
+
+        Waits for a broker that is away; `BrokerError` if it stays away while stopping.
+        """
+        wanted = {place: OffsetAndMetadata(offset, "", -1) for place, offset in offsets.items()}
+        while True:
+            try:
+                with broker_errors(self._settings.brokers, "commit"):
+                    self._consumer.commit(wanted, timeout_ms=COMMIT_MS)
+            except BrokerError as error:
+                cause = error.__cause__
+                if isinstance(cause, NOT_A_MEMBER):
+                    log.warning("partitions moved before they were committed", error=str(cause))
+                    self._close(offsets)
+                    return False
+                if not isinstance(cause, errors.RetriableError) or self._stopped.is_set():
+                    raise
+                log.warning("waiting for the broker to commit", error=str(cause))
+            else:
+                return True
+
+
+def _said(place: Any) -> dict[str, Any]:
+    return {"topic": place.topic, "partition": place.partition}
