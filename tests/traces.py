@@ -1,0 +1,54 @@
+"""Small traces for tests, made the obvious way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gamekeeper.schemas.event import QueryEvent
+from gamekeeper.schemas.tables import QUERIES, query_rows, write_parquet
+from gamekeeper.schemas.tensor import Tensor
+
+START = 1_700_000_000_000_000
+
+
+def events(accounts: int = 3, each: int = 40, gap: int = 1000) -> list[QueryEvent]:
+    """Make events of 1 to 3 rows, `gap` microseconds apart, accounts by turns."""
+    random = np.random.default_rng(0)
+    made = []
+    for number in range(each):
+        for account in range(accounts):
+            rows = 1 + (number + account) % 3
+            inputs = random.normal(size=(rows, 2, 3)).astype(np.float32)
+            made.append(
+                QueryEvent(
+                    id=f"{account}-{number}",
+                    account=f"account {account}",
+                    model="digits",
+                    time=START + gap * len(made),
+                    inputs=Tensor.from_array(inputs),
+                    labels=random.integers(0, 10, rows).tolist(),
+                    probabilities=Tensor.from_array(np.full((rows, 2), 0.5, np.float32)),
+                )
+            )
+    return made
+
+
+def write_trace(path: Path, made: list[QueryEvent], trace: str | None = None) -> Path:
+    """Write events as a trace file, in their order."""
+    counts: dict[str, int] = {}
+    batches = []
+    for event in made:
+        first = counts.get(event.account, 0)
+        batches.append(query_rows(event, first, trace=trace, kind="benign" if trace else None))
+        counts[event.account] = first + len(event)
+    write_parquet(pa.Table.from_batches(batches, schema=QUERIES), path)
+    return path
+
+
+def sorted_rows(path: Path) -> pa.Table:
+    """Read a trace's rows by account and query."""
+    return pq.read_table(path).sort_by([("account", "ascending"), ("query", "ascending")])
