@@ -1,0 +1,180 @@
+"""Verdicts listed, shown and followed, from tables and from a topic."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from verdict_tables import make_verdict
+
+from gamekeeper.replay.commands_verdicts import verdicts as command
+from gamekeeper.replay.verdicts import explain, find, from_tables, from_topic
+from gamekeeper.schemas.errors import BrokerError, SettingsError
+from gamekeeper.schemas.ocsf import to_ocsf
+from gamekeeper.schemas.tables import verdict_rows, write_parquet
+from gamekeeper.schemas.verdict import Verdict, decode_verdict, encode_verdict
+from gamekeeper.stream.kafka import producer
+from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.topics import apply
+
+MADE = [
+    make_verdict("account 1", 2, "create"),
+    make_verdict("account 0", 3, "create"),
+    make_verdict("account 0", 5, "update", statistic=0.09, severity="high"),
+    make_verdict("account 1", 7, "close", statistic=0.01),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A table of the verdicts, one of them twice, not in the order of time."""
+    write_parquet(verdict_rows(MADE[2:]), tmp_path / "verdicts" / "a.parquet")
+    write_parquet(verdict_rows(MADE[:3]), tmp_path / "verdicts" / "b.parquet")
+    return tmp_path
+
+
+def test_tables_give_back_the_verdicts(folder: Path) -> None:
+    """Verdicts read from tables are those that were written, each once, by time."""
+    assert from_tables(folder) == MADE
+
+
+@pytest.mark.parametrize("arguments", [[], ["list"]])
+def test_list_is_the_default(folder: Path, arguments: list[str]) -> None:
+    """`gamekeeper verdicts` alone lists."""
+    result = CliRunner().invoke(command, [*arguments, "--data", str(folder)])
+    assert result.exit_code == 0, result.output
+    for verdict in MADE:
+        assert verdict.finding in result.stdout
+    assert result.stdout.index("account 1") < result.stdout.index("account 0")
+
+
+def test_formats(folder: Path) -> None:
+    """JSON lines are the verdicts, OCSF lines their Detection Findings."""
+    lines, ocsf = (
+        CliRunner().invoke(command, ["--data", str(folder), "--format", form]).stdout.splitlines()
+        for form in ("json", "ocsf")
+    )
+    assert [decode_verdict(line.encode()) for line in lines] == MADE
+    assert [json.loads(line) for line in ocsf] == [to_ocsf(each) for each in MADE]
+
+
+def test_show_has_the_evidence(folder: Path) -> None:
+    """One finding is shown with every change, its evidence and where the query lies."""
+    first = MADE[1]
+    result = CliRunner().invoke(command, ["show", first.finding[:10], "--data", str(folder)])
+    assert result.exit_code == 0, result.output
+    for text in (
+        "account    account 0",
+        "opened (threshold) at query 3, after 4 queries",
+        "updated (escalation) at query 5",
+        "distance 0.25, nearest 3, query 7",
+        "AML.T0024.002",
+        "no false-alarm rate is promised",
+        "gamekeeper.queries partition 1 offset 3 row 0",
+    ):
+        assert text in result.stdout
+    assert "account 1" not in result.stdout
+    lines = CliRunner().invoke(
+        command, ["show", MADE[2].id, "--data", str(folder), "--format", "json"]
+    )
+    assert [decode_verdict(line.encode()) for line in lines.stdout.splitlines()] == MADE[1:3]
+
+
+def test_find_needs_one_finding() -> None:
+    """A uid that fits none or several findings is an error that says which."""
+    with pytest.raises(SettingsError, match="no finding or verdict ffffffff-none"):
+        find(MADE, "ffffffff-none")
+    with pytest.raises(SettingsError, match="fits 2 findings"):
+        find(MADE, "")
+
+
+def test_a_promise_is_said() -> None:
+    """Where thresholds were calibrated, the finding says what that promises."""
+    promise = {"alpha": 0.01, "accounts": 200, "life": 5000, "populations": ["may"]}
+    text = explain([make_verdict("a", 1, "create", promise=promise)])
+    assert "at most 1 % of benign accounts ever flagged in 5000 queries" in text
+
+
+def test_terminals_are_safe_from_account_names(tmp_path: Path) -> None:
+    """Control characters that an account put into its name are shown, not obeyed."""
+    evil = make_verdict("\x1b[2Jevil\n", 1, "create")
+    write_parquet(verdict_rows([evil]), tmp_path / "verdicts" / "a.parquet")
+    for arguments in ([], ["show", evil.finding]):
+        result = CliRunner().invoke(command, [*arguments, "--data", str(tmp_path)])
+        assert "\x1b" not in result.stdout
+        assert "\\x1b[2Jevil\\n" in result.stdout
+
+
+@pytest.fixture
+def settings(broker: Any, names: Any) -> Settings:
+    """Settings of the test's own topics, which exist."""
+    environ = {"KAFKA_BOOTSTRAP_SERVERS": broker.address, "GAMEKEEPER_PARTITIONS": "2"}
+    made = Settings.from_env({**names.environ, **environ})
+    apply(made)
+    return made
+
+
+def send(settings: Settings, *values: Verdict | bytes | None) -> None:
+    """Put verdicts, or bytes that are none, on the topic."""
+    client = producer(settings)
+    for value in values:
+        payload = encode_verdict(value) if isinstance(value, Verdict) else value
+        key = value.account.encode() if isinstance(value, Verdict) else b"nobody"
+        client.send(settings.topics.verdicts, key=key, value=payload)
+    client.flush(timeout=30)
+    client.close()
+
+
+@pytest.mark.broker
+def test_topic_gives_back_the_verdicts(settings: Settings) -> None:
+    """All verdicts on the topic, each once; others are reported, tombstones are passed over."""
+    send(settings, *MADE, b"junk", None, MADE[0])
+    said: list[str] = []
+    found = list(from_topic(settings, follow=False, skipped=said.append))
+    assert sorted(found, key=lambda each: each.last_time) == MADE
+    [line] = said
+    assert "not a verdict" in line
+    assert "offset" in line
+
+
+@pytest.mark.broker
+def test_empty_topic_and_missing_topic(settings: Settings, names: Any) -> None:
+    """An empty topic has no verdicts; a topic that is not there is an error."""
+    assert list(from_topic(settings, follow=False, skipped=print)) == []
+    other = Settings.from_env(
+        {
+            **names.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": settings.brokers,
+            "GAMEKEEPER_TOPIC_VERDICTS": "missing-topic",
+        }
+    )
+    with pytest.raises(BrokerError, match="no topic missing-topic"):
+        list(from_topic(other, follow=False, skipped=print))
+
+
+@pytest.mark.broker
+def test_follow_prints_what_comes(settings: Settings, names: Any) -> None:
+    """`--follow` prints what is there and what comes, line by line, until Ctrl-C."""
+    send(settings, MADE[0])
+    environ = {**os.environ, **names.environ, "KAFKA_BOOTSTRAP_SERVERS": settings.brokers}
+    with subprocess.Popen(
+        [Path(sys.executable).with_name("gamekeeper"), "verdicts", "--follow", "--format", "json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
+    ) as process:
+        assert process.stdout is not None
+        assert decode_verdict(process.stdout.readline().encode()) == MADE[0]
+        send(settings, MADE[1])
+        assert decode_verdict(process.stdout.readline().encode()) == MADE[1]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
