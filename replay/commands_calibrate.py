@@ -1,0 +1,218 @@
+"""`gamekeeper calibrate`: benign traces to a profile whose thresholds carry a promise."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from gamekeeper.detectors.profile import Profile, default_profile, load_profile, override
+from gamekeeper.replay import contamination
+from gamekeeper.replay.benign_lives import naming
+from gamekeeper.replay.calibrate import Calibration, Plan
+from gamekeeper.replay.calibrate import calibrate as run_calibration
+from gamekeeper.replay.evaluate import cores
+from gamekeeper.replay.false_alarms import HEADINGS, JUDGEMENTS, cells, document
+from gamekeeper.replay.maxima import Maxima
+from gamekeeper.replay.output import json_line, print_table, printable, progress, warn
+from gamekeeper.replay.profiles import promised, write_profile
+from gamekeeper.schemas.errors import ProfileError
+
+
+@click.command(
+    epilog="Example: gamekeeper calibrate may.parquet --out digits.json --alpha 0.05 --life 2000"
+)
+@click.argument("traces", metavar="TRACE...", nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The profile that is written (JSON); it is named after the file.",
+)
+@click.option(
+    "--profile", type=click.Path(path_type=Path), help="Take detectors, options, policy from it."
+)
+@click.option(
+    "--detector", "detectors", metavar="NAME", multiple=True, help="Only this; repeatable."
+)
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="NAME.OPTION=VALUE",
+    help="Set a detector's option, or the `policy`'s mode; repeatable.",
+)
+@click.option("--model", help="The model to calibrate for.  [default: the traces' only one]")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=Plan().alpha,
+    show_default=True,
+    help="Share of benign accounts that may ever alarm, by all detectors together.",
+)
+@click.option(
+    "--life",
+    type=click.IntRange(min=1),
+    default=Plan().life,
+    show_default=True,
+    help="Queries over which the promise holds; shorter accounts are left out.",
+)
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=Plan().held_out,
+    show_default=True,
+    help="Share of the accounts that measures the promise instead of making it.",
+)
+@click.option("--seed", type=int, default=Plan().seed, show_default=True, help="Of the split.")
+@click.option("--exclude", metavar="ACCOUNT", multiple=True, help="Leave it out; repeatable.")
+@click.option(
+    "--exclude-kind", metavar="KIND", multiple=True, help="Leave out an attack's kind; repeatable."
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: all cores]")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print."
+)
+def calibrate(
+    traces: tuple[str, ...],
+    out: Path,
+    profile: Path | None,
+    detectors: tuple[str, ...],
+    sets: tuple[str, ...],
+    model: str | None,
+    alpha: float,
+    life: int,
+    held_out: float,
+    seed: int,
+    exclude: tuple[str, ...],
+    exclude_kind: tuple[str, ...],
+    jobs: int | None,
+    form: str,
+) -> None:
+    """Choose thresholds on benign traffic, and say what false-alarm rate they promise.
+
+    TRACE is a Parquet file, a folder of them, or the word `sample`; accounts of no stated kind are
+    taken for benign. Each account gives the largest statistic of its first LIFE queries; the
+    threshold is high enough among those that at most ALPHA of such accounts ever alarm. What too
+    few or too short accounts cannot carry is refused. Accounts held out then measure the rate.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop ends the processes, too
+    base = _base(profile, sets, detectors)
+    plan = Plan(
+        alpha=alpha,
+        life=life,
+        held_out=held_out,
+        seed=seed,
+        model=model,
+        exclude=exclude,
+        exclude_kinds=exclude_kind,
+    )
+    with progress() as bar:
+        task = bar.add_task("reading", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, description="accounts", completed=done, total=total)
+
+        result = run_calibration(
+            traces, base, plan, name=out.stem, jobs=jobs or cores(), advance=advance
+        )
+    write_profile(result.profile, out)
+    _warn(result, plan)
+    if form == "json":
+        click.echo(json_line(_document(traces, out, plan, result)))
+    else:
+        _print(out, result)
+
+
+def _base(profile: Path | None, sets: tuple[str, ...], detectors: tuple[str, ...]) -> Profile:
+    for each in sets:
+        if each.partition("=")[0].endswith(".threshold"):
+            raise ProfileError(f"--set {each}: calibration chooses the thresholds; leave it out")
+    return override(load_profile(profile) if profile else default_profile(), sets, detectors)
+
+
+def _warn(result: Calibration, plan: Plan) -> None:
+    if result.short:
+        names = naming([life.account for life in result.short])
+        warn(
+            f"left out: {len(result.short)} accounts do not reach {plan.life} queries and say "
+            f"nothing about such a life: {names}"
+        )
+    if result.repeated:
+        warn(
+            f"in several traces, where each counts as an account of its own: "
+            f"{naming(result.repeated)}; if they are the same customers, fewer independent "
+            "accounts carry the promise than it says"
+        )
+    for each in result.suspects:
+        account = printable(each.life.account)
+        warn(
+            f"looks contaminated: account {account} of {printable(each.life.trace)}: its largest "
+            f"{each.detector} is {each.maximum:.4g}, the median of its peers {each.median:.4g} "
+            f"({each.deviations:.1f} robust standard deviations); it was used; look into it, and "
+            f"leave it out with --exclude {account} if it is no honest one"
+        )
+    if result.suspects:
+        warn(f"the rule: {contamination.RULE}")
+    if not result.measured:
+        warn("no account was held out: the promise is not measured")
+
+
+def _document(
+    traces: tuple[str, ...], out: Path, plan: Plan, result: Calibration
+) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "traces": list(traces),
+        "out": str(out),
+        "plan": msgspec.structs.asdict(plan),
+        "profile": {"hash": result.profile.hash, **msgspec.structs.asdict(result.profile)},
+        "rank": result.rank,
+        "measured": [document(row) for row in result.measured],
+        "suspects": [
+            {"account": each.life.account, "population": each.life.trace}
+            | {key: value for key, value in each._asdict().items() if key != "life"}
+            for each in result.suspects
+        ],
+        "suspicion": contamination.RULE,
+        "short": [life.account for life in result.short],
+        "repeated": result.repeated,
+        "accounts": _accounts(result.calibration, "calibration")
+        + _accounts(result.held_out, "held out"),
+    }
+
+
+def _accounts(accounts: list[Maxima], side: str) -> list[dict[str, Any]]:
+    """List each account's maxima; minus infinity, never ready, becomes null."""
+    return [
+        {
+            "account": each.life.account,
+            "population": each.life.trace,
+            "side": side,
+            "queries": each.life.queries,
+            "maxima": each.maxima,
+        }
+        for each in accounts
+    ]
+
+
+def _print(out: Path, result: Calibration) -> None:
+    profile, accounts = result.profile, len(result.calibration)
+    print_table(
+        ("detector", "threshold", "which is"),
+        [
+            (each.detector, each.threshold, f"maximum {result.rank} of {accounts}, from the least")
+            for each in profile.detectors
+        ],
+    )
+    if result.measured:
+        print_table(HEADINGS, [cells(row) for row in result.measured], "on accounts held out")
+        for judgement, meaning in JUDGEMENTS.items():
+            if any(row.judgement == judgement for row in result.measured):
+                click.echo(f"{judgement}: {meaning}")
+    click.echo(f"profile {profile.name} ({profile.hash}) for model {profile.model} is in {out}")
+    for line in promised(profile.promise):
+        click.echo(printable(line))

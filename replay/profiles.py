@@ -1,0 +1,96 @@
+"""Profiles as files and as text: written, described, compared."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gamekeeper.detectors.catalog import DETECTORS
+from gamekeeper.detectors.profile import DetectorProfile, Profile, Promise
+from gamekeeper.schemas.errors import ProfileError
+
+
+def write_profile(profile: Profile, path: Path) -> None:
+    """Write a profile in one step; `ProfileError` where that is impossible.
+
+    The file is the canonical JSON that the hash is of: `sha256sum` begins with the hash.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(msgspec.json.encode(profile, order="sorted"))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ProfileError(f"{path}: cannot write the profile: {error.strerror}") from error
+
+
+def options(each: DetectorProfile) -> dict[str, Any]:
+    """Give all of a detector's options: what the profile sets, and the defaults.
+
+    >>> options(DetectorProfile(detector="prada-v1", options={"window": 50}))["window"]
+    50
+    """
+    known = inspect.signature(DETECTORS[each.detector]).parameters
+    return {name: each.options.get(name, known[name].default) for name in known}
+
+
+def flat(profile: Profile) -> dict[str, Any]:
+    """Lay a profile out as one value per dotted name, in a fixed order.
+
+    >>> from gamekeeper.detectors.profile import default_profile
+    >>> flat(default_profile())["prada.mode"]
+    'hardened'
+    """
+    values: dict[str, Any] = {"name": profile.name, "model": profile.model}
+    for each in profile.detectors:
+        values[f"{each.detector}.threshold"] = each.threshold
+        values |= {f"{each.detector}.{name}": value for name, value in options(each).items()}
+    for group, part in (("policy", profile.policy), ("promise", profile.promise)):
+        builtins: dict[str, Any] = msgspec.to_builtins(part)
+        values |= {f"{group}.{name}": value for name, value in builtins.items()}
+    return values
+
+
+class Difference(NamedTuple):
+    """A dotted name with its values in two profiles; None where one of them lacks it."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+def differences(before: Profile, after: Profile) -> list[Difference]:
+    """List what differs between two profiles; an option left out equals its default."""
+    old, new = flat(before), flat(after)
+    return [
+        Difference(name, old.get(name), new.get(name))
+        for name in [*old, *(name for name in new if name not in old)]
+        if old.get(name) != new.get(name)
+    ]
+
+
+def promised(promise: Promise) -> list[str]:
+    """Say a promise in plain words, one sentence a line."""
+    if promise.alpha is None:
+        return ["not calibrated: no false-alarm rate is promised"]
+    lines = [
+        f"at most {100 * promise.alpha:g} % of benign accounts ever alarm in their first "
+        f"{promise.life} queries, by any of the detectors",
+        f"calibrated on {promise.accounts} benign accounts of: {', '.join(promise.populations)}; "
+        "it holds for accounts like these, and not for others",
+    ]
+    if promise.held_out_interval is None:
+        return [*lines, "not measured: no account was held out"]
+    low, high = (f"{100 * end:.3g}" for end in promise.held_out_interval)
+    return [
+        *lines,
+        f"measured on accounts held out: {promise.held_out_alarms} of "
+        f"{promise.held_out_accounts} ever alarmed, a rate of {low} to {high} % (95 % interval)",
+    ]
