@@ -1,0 +1,73 @@
+"""Tramer's line-search attack: random images, then bisection to the victim's borders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gamekeeper.replay.attacks.base import Images, Labels, Sent, Victim, ask
+
+RANDOM_SHARE = 0.25
+"""The share of the budget that is spent on random images (PRADA version 2, section II-F)."""
+CLOSE = 1
+"""A search ends when no pixel of its two ends differs by more: uint8 has nothing in between."""
+
+
+def tramer(
+    victim: Victim,
+    shape: tuple[int, int],
+    budget: int,
+    rng: np.random.Generator,
+) -> Iterator[Sent]:
+    """Steal with line-search retraining (PRADA version 2, section II-F 1).
+
+    No natural images: a quarter of the budget is uniform noise. The rest goes, one query at a
+    time, into line searches between two noise images of different classes: the middle is asked
+    and replaces the end on its side of the border, until the ends touch. As in Tramer et al.
+    (2016, section 6.1) it is the victim's own border that is searched. Where all noise has one
+    class there is nothing to search between, and the attack goes on with noise.
+
+    Args:
+        victim: the model that is stolen.
+        shape: height and width of its images.
+        budget: the number of queries.
+        rng: draws the noise and the pairs.
+
+    Yields:
+        The noise (round 0), then the line-search queries one by one (round 1).
+    """
+    noise = rng.integers(0, 256, (round(budget * RANDOM_SHARE), *shape), dtype=np.uint8)
+    sent = ask(victim, noise, synthetic=True, round=0)
+    yield sent
+    left = budget - len(noise)
+    labels = sent.answers.labels
+    if len(np.unique(labels)) < 2:
+        rest = rng.integers(0, 256, (left, *shape), dtype=np.uint8)
+        yield ask(victim, rest, synthetic=True, round=1)
+        return
+    while left:
+        for step in _search(victim, *_pair(noise, labels, rng)):
+            yield step
+            left -= 1
+            if not left:
+                return
+
+
+def _pair(images: Images, labels: Labels, rng: np.random.Generator) -> tuple[Images, Images, int]:
+    """Draw two `(1, h, w)` images of different classes; the second one's class is not needed."""
+    first = int(rng.integers(len(labels)))
+    second = int(rng.choice(np.flatnonzero(labels != labels[first])))
+    return images[[first]], images[[second]], int(labels[first])
+
+
+def _search(victim: Victim, inside: Images, outside: Images, label: int) -> Iterator[Sent]:
+    """Halve the line between `inside`, of class `label`, and `outside`, of any other class."""
+    while np.abs(inside.astype(np.int16) - outside).max() > CLOSE:
+        middle = ((inside.astype(np.uint16) + outside) // 2).astype(np.uint8)
+        sent = ask(victim, middle, synthetic=True, round=1)
+        yield sent
+        if sent.answers.labels[0] == label:
+            inside = middle
+        else:
+            outside = middle
