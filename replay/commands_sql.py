@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import duckdb
 
+from gamekeeper.replay.options import data_option
 from gamekeeper.replay.output import csv_lines, json_line, print_table, warn
 from gamekeeper.replay.sql import Answer, connect, describe, run, view_help
 from gamekeeper.schemas.errors import GamekeeperError
@@ -38,15 +39,7 @@ Ready views:
 """,
     epilog="Example: gamekeeper sql --data results \"FROM findings WHERE severity = 'critical'\"",
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    default=Path("gamekeeper-data"),
-    show_default=True,
-    envvar="GAMEKEEPER_DATA_DIR",
-    show_envvar=True,
-    help="Folder of the tables.",
-)
+@data_option
 @click.option(
     "--format",
     "form",

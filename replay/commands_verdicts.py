@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from gamekeeper.replay.options import data_option
 from gamekeeper.replay.orders import order_close
 from gamekeeper.replay.output import cell, json_line, print_table, printable, warn
 from gamekeeper.replay.verdicts import HEADINGS, explain, find, from_tables, from_topic, listed
@@ -40,15 +41,7 @@ def _source(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say where verdicts come from."""
     for option in (
         click.option("--brokers", metavar="HOST:PORT", help="Read the topic of this cluster."),
-        click.option(
-            "--data",
-            type=click.Path(path_type=Path),
-            default=Path("gamekeeper-data"),
-            show_default=True,
-            envvar="GAMEKEEPER_DATA_DIR",
-            show_envvar=True,
-            help="Folder of the tables.",
-        ),
+        data_option,
     ):
         command = option(command)
     return command

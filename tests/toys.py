@@ -17,32 +17,12 @@ from gamekeeper.schemas.tables import QUERIES, query_rows, write_parquet
 from gamekeeper.schemas.tensor import Tensor
 
 
-class Echo(Detector):
-    """A toy: the statistic of a query is its first input, NaN for the first `warm` queries."""
-
-    name: ClassVar[str] = "echo"
-    threshold = 0.5
-    column: ClassVar[int] = 0
-
-    def __init__(self, *, warm: int = 2) -> None:
-        """Be ready after so many queries."""
-        self.warm = warm
-        self.reset()
-
-    def update(self, batch: Batch) -> Floats:
-        """Repeat what was sent."""
-        places = self.seen + np.arange(len(batch))
-        self.seen += len(batch)
-        values = batch.inputs[:, self.column].astype(np.float64)
-        return np.where(places >= self.warm, values, math.nan)
+class Toy(Detector):
+    """A detector that keeps no log, for tests that do not restore it."""
 
     def evidence(self, row: int) -> dict[str, Any]:
         """Say nothing."""
         return {"row": "any"}
-
-    def reset(self) -> None:
-        """Begin anew."""
-        self.seen = 0
 
     def drain(self) -> list[Segment]:
         """Keep no log."""
@@ -62,6 +42,30 @@ class Echo(Detector):
     def limit(self) -> int:
         """Need nothing."""
         return 0
+
+
+class Echo(Toy):
+    """A toy: the statistic of a query is its first input, NaN for the first `warm` queries."""
+
+    name: ClassVar[str] = "echo"
+    threshold = 0.5
+    column: ClassVar[int] = 0
+
+    def __init__(self, *, warm: int = 2) -> None:
+        """Be ready after so many queries."""
+        self.warm = warm
+        self.reset()
+
+    def update(self, batch: Batch) -> Floats:
+        """Repeat what was sent."""
+        places = self.seen + np.arange(len(batch))
+        self.seen += len(batch)
+        values = batch.inputs[:, self.column].astype(np.float64)
+        return np.where(places >= self.warm, values, math.nan)
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.seen = 0
 
 
 class Echo2(Echo):

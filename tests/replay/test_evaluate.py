@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from toys import Toy
 from traces import START
 
 from gamekeeper.detectors import catalog
-from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
+from gamekeeper.detectors.base import Batch, Floats
 from gamekeeper.detectors.engine import Arrival, Engine, Source
 from gamekeeper.detectors.profile import (
     DetectorProfile,
@@ -42,7 +43,7 @@ from gamekeeper.schemas.tensor import Tensor
 WARM = 3  # queries that the toy detectors take before they are ready
 
 
-class Labels(Detector):
+class Labels(Toy):
     """A toy: the sum of the labels since the start, for profiles whose alarms can be counted."""
 
     name: ClassVar[str] = "labels"
@@ -62,32 +63,9 @@ class Labels(Detector):
             statistics.append(float(self.sum) if self.seen > WARM else math.nan)
         return np.array(statistics)
 
-    def evidence(self, row: int) -> dict[str, Any]:
-        """Say nothing."""
-        return {"row": "any"}
-
     def reset(self) -> None:
         """Begin anew."""
         self.seen = self.sum = 0
-
-    def drain(self) -> list[Segment]:
-        """Keep no log."""
-        return []
-
-    def header(self) -> bytes:
-        """Keep no state."""
-        return b""
-
-    def horizon(self) -> dict[str, int]:
-        """Keep no log."""
-        return {}
-
-    def load(self, header: bytes, segments: Sequence[Segment]) -> None:
-        """Restore nothing."""
-
-    def limit(self) -> int:
-        """Need nothing."""
-        return 0
 
 
 class Odds(Labels):
