@@ -35,8 +35,10 @@ class Prada(Detector):
     """Algorithm 3 in three modes; the statistic is 1 - W, 0 to 1, NaN until |D| > 100.
 
     In `reference` mode it keeps its last value between the tests. In `hardened` mode a query that
-    repeats a member of the growing set, or a query whose distance is in D, is counted and says
-    nothing: neither can repeats push others out of D, nor is a health check an attack.
+    repeats a member of its class's growing set, or a query whose distance is in D and that did not
+    join a growing set, is counted and says nothing: neither can repeats push others out of D, nor
+    is a health check an attack. A repeat of a member that the model now puts into another class
+    still counts as evidence, once.
 
     Bounded: the oldest distances are forgotten first, and the growing set's oldest members.
     """
