@@ -16,10 +16,10 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from gamekeeper.detectors.profile import Profile
-from gamekeeper.replay.life import Tally, score_life
+from gamekeeper.replay.life import Tally, score_life, watched
 from gamekeeper.replay.shards import over_shards
 from gamekeeper.replay.trace import Life, TraceStore, open_trace
-from gamekeeper.schemas.errors import ProfileError, TraceError
+from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.tables import SCORES, verdict_rows, write_parquet
 
 BATCH = 256
@@ -69,13 +69,7 @@ def evaluate(
     watches no model of the traces.
     """
     with open_trace(paths) as store:
-        lives = [life for life in store.lives if profile.watches(life.model)]
-        if not lives:
-            models = ", ".join(sorted({life.model for life in store.lives}))
-            raise ProfileError(
-                f"profile {profile.name!r} watches model {profile.model!r}; the traces are of "
-                f"{models}"
-            )
+        lives = watched(store.lives, profile)
         _clear(out)
         work = _Work(store.folder, out, profile, batch)
         shards = shard(lives)

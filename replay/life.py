@@ -14,6 +14,7 @@ from gamekeeper.detectors.engine import Arrival, Engine, Outcome, Source
 from gamekeeper.detectors.profile import Profile
 from gamekeeper.replay.rates import alarm_queries, alarmed_chunks
 from gamekeeper.replay.trace import Life, TraceEvent
+from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tables import score_rows
 from gamekeeper.schemas.tensor import Tensor
@@ -44,6 +45,17 @@ class ScoredLife(msgspec.Struct, frozen=True):
     tallies: list[Tally]
     scores: pa.RecordBatch
     verdicts: list[Verdict]
+
+
+def watched(lives: Sequence[Life], profile: Profile) -> list[Life]:
+    """Keep the lives of models that the profile watches; `ProfileError` if there are none."""
+    kept = [life for life in lives if profile.watches(life.model)]
+    if not kept:
+        models = ", ".join(sorted({life.model for life in lives}))
+        raise ProfileError(
+            f"profile {profile.name!r} watches model {profile.model!r}; the traces are of {models}"
+        )
+    return kept
 
 
 def score_life(

@@ -10,6 +10,7 @@ import msgspec
 from gamekeeper.detectors.profile import Profile
 from gamekeeper.replay.benign_lives import benign_lives, reaching
 from gamekeeper.replay.false_alarms import FalseAlarms, count
+from gamekeeper.replay.life import watched
 from gamekeeper.replay.maxima import measure
 from gamekeeper.replay.trace import Life, open_trace
 from gamekeeper.schemas.errors import ProfileError, TraceError
@@ -44,13 +45,7 @@ def verify(
             "`gamekeeper calibrate`, or measure with `gamekeeper evaluate`"
         )
     with open_trace(paths) as store:
-        lives = [life for life in store.lives if profile.watches(life.model)]
-        if not lives:
-            models = ", ".join(sorted({life.model for life in store.lives}))
-            raise ProfileError(
-                f"profile {profile.name!r} watches model {profile.model!r}; the traces are of "
-                f"{models}"
-            )
+        lives = watched(store.lives, profile)
         lives = benign_lives(lives, exclude, exclude_kinds)
         chosen = reaching(lives, queries)
         if not chosen:
