@@ -19,6 +19,7 @@ import faust
 import faust.app
 
 from gamekeeper.detectors.profile import Profile, default_profile, load_profile
+from gamekeeper.stream.consumer import Transport
 from gamekeeper.stream.health import Health
 from gamekeeper.stream.logs import configure
 from gamekeeper.stream.metrics import Metrics
@@ -84,6 +85,7 @@ class GamekeeperApp(faust.App):  # type: ignore[misc]  # Faust is not followed b
 def build(settings: Settings) -> GamekeeperApp:
     """Build the app; `ProfileError` where the profile is not usable."""
     app = GamekeeperApp(settings.app_id, **_options(settings))
+    app.transport = Transport(app.conf.broker_consumer, app)
     metrics = Metrics()
     queries = app.topic(
         settings.topics.queries,

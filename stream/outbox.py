@@ -5,16 +5,11 @@ through the same public call by which Faust restores a table. So the local store
 of the changelog, never ahead of it, however the process ends: it need not be deleted after an
 unclean stop, and restoring goes on from where it is. It also needs one write per partition instead
 of one per row.
-
-Faust restores up to the end offset that the broker tells. The embedded broker tells too little: the
-offset after the first record of the last batch. Where that is noticed, every save ends with a
-record that is a batch of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -24,9 +19,6 @@ from faust.exceptions import FaustError
 from gamekeeper.stream.dead_letters import DeadLetter
 from gamekeeper.stream.settings import Topics
 from gamekeeper.stream.store import Row
-
-END = b"end"
-"""Key of the record that marks a changelog's end; no row's, these are MessagePack arrays."""
 
 
 class _Written:
@@ -51,7 +43,6 @@ class Outbox:
         self._app = app
         self._table = table
         self._topics = topics
-        self._end_is_true: bool | None = None
 
     async def send_verdicts(self, verdicts: Iterable[tuple[bytes, bytes]]) -> None:
         """Send encoded verdicts, each with its account's key."""
@@ -85,20 +76,7 @@ class Outbox:
         futures = [await self._send(topic, row.key, row.value, row.partition) for row in rows]
         metadata = await _settled(futures)
         written = [_Written(row, each) for row, each in zip(rows, metadata, strict=True)]
-        await self._settle_ends(topic, written)
         self._table.data.apply_changelog_batch(written, to_key=_same, to_value=_same)
-
-    async def _settle_ends(self, topic: str, written: Sequence[_Written]) -> None:
-        """Make sure that the broker tells ends that are after the last rows."""
-        last = {each.tp: each.offset for each in written}
-        if self._end_is_true is None:
-            counts = Counter(each.tp for each in written)
-            batches = [tp for tp, count in counts.items() if count > 1]
-            if batches:  # one record alone tells nothing
-                ends = await self._app.consumer.highwaters(*batches)
-                self._end_is_true = all(ends[tp] > last[tp] for tp in batches)
-        if self._end_is_true is False:
-            await _settled([await self._send(topic, END, b"", tp.partition) for tp in last])
 
     async def _send(
         self,
