@@ -13,7 +13,7 @@ import msgspec
 from gamekeeper.detectors.base import Detector, Segment
 from gamekeeper.detectors.catalog import build
 from gamekeeper.detectors.policy import Standing
-from gamekeeper.detectors.profile import DetectorProfile, Profile
+from gamekeeper.detectors.profile import Profile
 from gamekeeper.schemas.errors import StateError
 
 
@@ -41,7 +41,8 @@ _DECODER = msgspec.msgpack.Decoder(_Header)
 class Account:
     """The detectors that watch one account's queries to one model, and what they think of it.
 
-    `queries` counts the queries seen, `first_time` is the first one's event time (us).
+    `queries` counts the queries seen, `first_time` is the first one's event time (us). `retired`
+    holds open findings of detectors that an earlier profile had and this one has not.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -49,11 +50,12 @@ class Account:
         self.first_time = 0
         self.detectors: dict[str, Detector] = {}
         self.standings: dict[str, Standing] = {}
+        self.retired: dict[str, Standing] = {}
         self._setups: dict[str, str] = {}
         for each in profile.detectors:
             self.detectors[each.detector] = build(each.detector, each.options)
             self.standings[each.detector] = Standing()
-            self._setups[each.detector] = _setup(each)
+            self._setups[each.detector] = profile.setup(each)
 
     def drain(self) -> list[tuple[str, Segment]]:
         """Hand out what the detectors' logs gained since the last call: `(detector, segment)`."""
@@ -93,16 +95,11 @@ class Account:
             raise StateError(f"account header has codec {saved.codec}; this version reads {CODEC}")
         self.queries = saved.queries
         self.first_time = saved.first_time
-        for name, detector in self.detectors.items():
-            part = saved.detectors.get(name)
-            if part is None:
+        for name, part in saved.detectors.items():
+            if name not in self.detectors:
+                self.retired[name] = part.standing
                 continue
             self.standings[name] = part.standing
             if part.setup == self._setups[name]:
                 own = [segment for owner, segment in segments if owner == name]
-                detector.load(part.state, own)
-
-
-def _setup(each: DetectorProfile) -> str:
-    """Name what a detector's state depends on: its options, never its threshold."""
-    return msgspec.json.encode(each.options, order="sorted").decode()
+                self.detectors[name].load(part.state, own)

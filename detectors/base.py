@@ -43,6 +43,8 @@ Floats = NDArray[np.float64]
 
 EMBEDDING: Final = "embedding"
 """The name under which `Batch.features` has the embeddings that events carry themselves."""
+LIKELIHOOD: Final = "log_likelihood"
+"""The name under which it has `(n, 1)` log-likelihoods under a model of benign inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +91,23 @@ class Segment(NamedTuple):
 
 
 class Featurizer(Protocol):
-    """A stateless, shared function from inputs to features, run once per micro-batch."""
+    """A stateless, shared function from inputs to features, run once per micro-batch.
+
+    `name` is the feature that it makes, `sha256` identifies the weights.
+    """
 
     name: str
+    sha256: str
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Say whether rows of this shape can be featurized."""
+        ...
 
     def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """Map `(n, *shape)` inputs to `(n, d)` features; row i depends on input i only."""
+        """Map `(n, *shape)` inputs to `(n, d)` features.
+
+        Row i depends on input i only, bit for bit, whatever else is in the batch.
+        """
         ...
 
 
@@ -105,6 +118,8 @@ class Detector(ABC):
     """The detector's name in profiles, verdicts, tables and on the command line."""
     tail: ClassVar[Literal["upper"]] = "upper"
     """Which tail of the statistic alarms; always the upper one, by contract."""
+    feature: ClassVar[str] = ""
+    """The feature that it reads from `Batch.features`, if it reads one."""
     threshold: float
     """Where the policy alarms when the profile names no threshold of its own."""
 

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from gamekeeper.detectors.base import Detector
+from gamekeeper.detectors.likelihood import Likelihood
 from gamekeeper.detectors.prada import Prada
 from gamekeeper.detectors.prada_v1 import PradaV1
 from gamekeeper.detectors.similarity import Similarity
 from gamekeeper.schemas.errors import ProfileError
 
-DETECTORS: dict[str, type[Detector]] = {kind.name: kind for kind in (Prada, PradaV1, Similarity)}
+DETECTORS: dict[str, type[Detector]] = {
+    kind.name: kind for kind in (Prada, PradaV1, Similarity, Likelihood)
+}
 
 
 def build(name: str, options: Mapping[str, Any]) -> Detector:

@@ -8,58 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from gamekeeper.detectors.account import Account
-from gamekeeper.detectors.base import EMBEDDING, Batch, Detector, Floats
-from gamekeeper.detectors.policy import SEVERITIES, Change, Standing, close, judge
+from gamekeeper.detectors.arrival import Arrival, Key, Source
+from gamekeeper.detectors.base import Detector, Featurizer
+from gamekeeper.detectors.closing import close_by_order, close_earlier
+from gamekeeper.detectors.featurizing import featurized
+from gamekeeper.detectors.policy import Standing, close, judge
 from gamekeeper.detectors.profile import DetectorProfile, Profile
+from gamekeeper.detectors.run import Found, Outcome, Run, signature
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.order import CloseOrder
-from gamekeeper.schemas.tensor import Tensor
-from gamekeeper.schemas.verdict import Verdict, finding_id, verdict_id
+from gamekeeper.schemas.verdict import finding_id
 
-Key = tuple[str, str]
-"""An account and a model: the unit that is watched."""
-
-
-class Source(NamedTuple):
-    """Where an event was read from: a topic's record, or a trace's event number."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
-class Arrival(NamedTuple):
-    """An event, or an analyst's order among an account's events, with its source."""
-
-    event: QueryEvent | CloseOrder
-    source: Source
-
-
-class Outcome(NamedTuple):
-    """What one event led to.
-
-    `first` is the index of its first query among the account's; `statistics` maps each detector
-    to its `(n,)` statistics, NaN where not ready, and is empty for a model that is not watched.
-    """
-
-    arrival: Arrival
-    first: int
-    statistics: dict[str, Floats]
-    verdicts: list[Verdict]
+__all__ = ["Arrival", "Engine", "Key", "Outcome", "Source"]
 
 
 class Engine:
-    """Runs a profile's detectors over events, per account and model.
+    """Runs a profile's networks and detectors over events, per account and model.
 
     `accounts` is the live state. A caller may put restored accounts into it before `process` and
-    take cold ones out after it; an account that is not there begins anew.
+    take cold ones out after it; an account that is not there begins anew. `featurizers` are the
+    profile's networks; without them a detector has the features that events bring themselves.
 
     >>> import numpy as np
     >>> from gamekeeper.detectors.profile import default_profile
@@ -72,9 +44,14 @@ class Engine:
     array([nan, nan])
     """
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, featurizers: Sequence[Featurizer] = ()) -> None:
         self.profile = profile
+        self.featurizers = featurizers
         self.accounts: dict[Key, Account] = {}
+
+    def featurized(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
+        """Run the networks over a micro-batch; changes nothing, so any thread may call it."""
+        return featurized(self.featurizers, arrivals)
 
     def process(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
         """Take events in the order of their accounts' sources; one outcome each, same order.
@@ -82,6 +59,7 @@ class Engine:
         Events of one account and model are scored together. Should a detector raise, the accounts
         of these arrivals are in an undefined state: drop them and restore them.
         """
+        arrivals = self.featurized(arrivals)
         outcomes: list[Outcome | None] = [None] * len(arrivals)
         for key, places in _by_account(arrivals).items():
             own = [arrivals[place] for place in places]
@@ -96,43 +74,30 @@ class Engine:
         account = self.accounts.get(key)
         if account is None:
             account = self.accounts[key] = Account(self.profile)
-        for _, run in groupby(arrivals, key=_signature):
-            yield from self._run(account, list(run))
+        earlier = list(close_earlier(self.profile, account, arrivals[0]))
+        for _, run in groupby(arrivals, key=signature):
+            for outcome in self._run(account, list(run)):
+                yield outcome._replace(verdicts=earlier + outcome.verdicts)
+                earlier = []
 
     def _run(self, account: Account, arrivals: list[Arrival]) -> Iterator[Outcome]:
         """Take consecutive arrivals of one kind."""
-        events = [each.event for each in arrivals if isinstance(each.event, QueryEvent)]
-        if events:
-            yield from self._score(account, arrivals, events)
-        else:
-            yield from (self._close(account, arrival) for arrival in arrivals)
+        if isinstance(arrivals[0].event, QueryEvent):
+            yield from self._score(Run(account, self.profile, arrivals))
+        for arrival in arrivals:
+            if isinstance(arrival.event, CloseOrder):
+                verdicts = close_by_order(self.profile, account, arrival.event, arrival.source)
+                yield Outcome(arrival, account.queries, {}, verdicts)
 
-    def _close(self, account: Account, arrival: Arrival) -> Outcome:
-        """Close the finding that an order names, if it is open, and let its detector begin anew."""
-        order, source = arrival
-        assert isinstance(order, CloseOrder)
-        verdicts = []
-        for each in self.profile.detectors:
-            standing = account.standings[each.detector]
-            if standing.finding == order.finding:
-                verdicts.append(_closing(self.profile, each, account, order, source))
-                account.detectors[each.detector].reset()
-                close(standing)
-        return Outcome(arrival, account.queries, {}, verdicts)
-
-    def _score(
-        self, account: Account, arrivals: list[Arrival], events: list[QueryEvent]
-    ) -> Iterator[Outcome]:
-        """Score consecutive events whose arrays can be stacked."""
-        if account.queries == 0:
-            account.first_time = events[0].time
-        run = _Run(account, arrivals, events)
+    def _score(self, run: Run) -> Iterator[Outcome]:
+        if run.account.queries == 0:
+            run.account.first_time = run.arrivals[0].event.time
         for each in self.profile.detectors:
             self._detect(run, each)
-        account.queries += len(run.batch)
+        run.account.queries += len(run.batch)
         yield from run.outcomes()
 
-    def _detect(self, run: _Run, each: DetectorProfile) -> None:
+    def _detect(self, run: Run, each: DetectorProfile) -> None:
         detector = run.account.detectors[each.detector]
         standing = run.account.standings[each.detector]
         scores = run.statistics[each.detector] = np.empty(len(run.batch))
@@ -143,9 +108,9 @@ class Engine:
             start = len(run.batch) if stop is None else stop
 
     def _judge(
-        self, run: _Run, each: DetectorProfile, detector: Detector, standing: Standing, start: int
+        self, run: Run, each: DetectorProfile, detector: Detector, standing: Standing, start: int
     ) -> int | None:
-        """Turn statistics from `start` on into verdicts; say where a reset detector goes on."""
+        """Turn statistics from `start` on into findings; say where a reset detector goes on."""
         assert each.threshold is not None  # resolved with the profile
         changes = judge(
             standing,
@@ -153,150 +118,20 @@ class Engine:
             run.times[start:],
             threshold=each.threshold,
             policy=self.profile.policy,
-            name=lambda row: finding_id(
-                *run.names(self.profile, each), run.batch.first + start + row
-            ),
+            profile=self.profile.hash,
+            name=lambda row: finding_id(*run.names(each), run.batch.first + start + row),
         )
         for change in changes:
-            evidence = detector.evidence(change.row)
-            row = start + change.row
-            verdict = run.verdict(self.profile, each, row, change, evidence)
-            run.verdicts[run.owner[row]].append(verdict)
+            run.found.append(Found(each, start + change.row, change, detector.evidence(change.row)))
             if self.profile.policy.mode == "reset":
                 detector.reset()
                 close(standing)
-                return row + 1
+                return start + change.row + 1
         return None
-
-
-class _Run:
-    """Consecutive events of one account, stacked, with what comes of them."""
-
-    def __init__(self, account: Account, arrivals: list[Arrival], events: list[QueryEvent]) -> None:
-        sizes = [len(event) for event in events]
-        self.account = account
-        self.arrivals = arrivals
-        self.starts = np.concatenate([[0], np.cumsum(sizes)])
-        self.owner = np.repeat(np.arange(len(events)), sizes)
-        self.times = np.repeat(np.array([event.time for event in events], np.int64), sizes)
-        self.statistics: dict[str, Floats] = {}
-        self.verdicts: list[list[Verdict]] = [[] for _ in events]
-        embeddings = _stack_all([event.embedding for event in events])
-        self.batch = Batch(
-            first=account.queries,
-            inputs=_stack([event.inputs for event in events]),
-            labels=np.array([label for event in events for label in event.labels], np.int64),
-            probabilities=_stack_all([event.probabilities for event in events]),
-            features={} if embeddings is None else {EMBEDDING: embeddings.astype(np.float32)},
-        )
-
-    def outcomes(self) -> Iterator[Outcome]:
-        for number, arrival in enumerate(self.arrivals):
-            begin, end = int(self.starts[number]), int(self.starts[number + 1])
-            statistics = {name: scores[begin:end] for name, scores in self.statistics.items()}
-            yield Outcome(arrival, self.batch.first + begin, statistics, self.verdicts[number])
-
-    def names(self, profile: Profile, each: DetectorProfile) -> tuple[str, str, str, str]:
-        """Give what the ids of this account's verdicts are made of."""
-        event = self.arrivals[0].event
-        return profile.hash, each.detector, event.account, event.model
-
-    def verdict(
-        self,
-        profile: Profile,
-        each: DetectorProfile,
-        row: int,
-        change: Change,
-        evidence: dict[str, Any],
-    ) -> Verdict:
-        number = int(self.owner[row])
-        event, source = self.arrivals[number]
-        query = self.batch.first + row
-        names = self.names(profile, each)
-        assert each.threshold is not None
-        return Verdict(
-            id=verdict_id(*names, query, change.activity),
-            activity=change.activity,
-            finding=change.finding,
-            account=event.account,
-            model=event.model,
-            detector=each.detector,
-            statistic=float(self.statistics[each.detector][row]),
-            threshold=each.threshold,
-            severity=change.severity,
-            reason=change.reason,
-            queries=query + 1,
-            query=query,
-            first_time=self.account.first_time,
-            last_time=event.time,
-            evidence=evidence,
-            profile=profile.hash,
-            promise=msgspec.to_builtins(profile.promise),
-            topic=source.topic,
-            partition=source.partition,
-            offset=source.offset,
-            row=row - int(self.starts[number]),
-        )
-
-
-def _closing(
-    profile: Profile, each: DetectorProfile, account: Account, order: CloseOrder, source: Source
-) -> Verdict:
-    """Make the verdict of an analyst's order, whose id is that of no query: the next one's."""
-    standing = account.standings[each.detector]
-    assert each.threshold is not None
-    names = (profile.hash, each.detector, order.account, order.model)
-    return Verdict(
-        id=verdict_id(*names, account.queries, "close"),
-        activity="close",
-        finding=order.finding,
-        account=order.account,
-        model=order.model,
-        detector=each.detector,
-        statistic=standing.statistic,
-        threshold=each.threshold,
-        severity=SEVERITIES[standing.severity],
-        reason="analyst",
-        queries=account.queries,
-        query=account.queries - 1,
-        first_time=account.first_time,
-        last_time=order.time,
-        evidence={"analyst": order.analyst, "note": order.note},
-        profile=profile.hash,
-        promise=msgspec.to_builtins(profile.promise),
-        topic=source.topic,
-        partition=source.partition,
-        offset=source.offset,
-        row=0,
-    )
 
 
 def _by_account(arrivals: Sequence[Arrival]) -> dict[Key, list[int]]:
     places: dict[Key, list[int]] = {}
-    for place, (event, _) in enumerate(arrivals):
+    for place, (event, *_) in enumerate(arrivals):
         places.setdefault((event.account, event.model), []).append(place)
     return places
-
-
-def _signature(arrival: Arrival) -> tuple[object, ...]:
-    """Say which events can be stacked: same shape and dtype of one row; orders are apart."""
-    event = arrival.event
-    if isinstance(event, CloseOrder):
-        return ()
-    return _row(event.inputs), _row(event.probabilities), _row(event.embedding)
-
-
-def _row(tensor: Tensor | None) -> tuple[object, ...] | None:
-    return None if tensor is None else (tensor.dtype, *tensor.shape[1:])
-
-
-def _stack_all(tensors: list[Tensor | None]) -> NDArray[Any] | None:
-    """Stack tensors that all events of a run have, or that none of them has."""
-    present = [tensor for tensor in tensors if tensor is not None]
-    return _stack(present) if present else None
-
-
-def _stack(tensors: list[Tensor]) -> NDArray[Any]:
-    if len(tensors) == 1:
-        return tensors[0].array()
-    return np.concatenate([tensor.array() for tensor in tensors])

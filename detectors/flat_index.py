@@ -32,7 +32,8 @@ _LARGEST = 1e37
 """Beyond it a sum could overflow float32: then every pair is measured in float64."""
 _STALE = 8
 """Forgotten vectors are removed once they are more than one in so many: removing moves the rest."""
-_ABOUT = np.dtype([("position", np.int64), ("query", np.int64), ("square", np.float64)])
+_ALIVE = np.iinfo(np.int64).max
+_ABOUT = np.dtype([("query", np.int64), ("until", np.int64), ("square", np.float64)])
 
 
 class Near(NamedTuple):
@@ -48,58 +49,68 @@ class Near(NamedTuple):
 
 
 class FlatIndex:
-    """Rows `(n, d)` float32, oldest first; each has its position in the log and its query."""
+    """Rows `(n, d)` float32, oldest first; each is known by the index of its query."""
 
     def __init__(self, length: int) -> None:
         """Start empty, for vectors of `length` values, at least 1."""
         self._index = faiss.IndexFlatL2(length)
         self._length = length
         self._about = np.empty(0, _ABOUT)
+        self._forgotten = 0
 
     def __len__(self) -> int:
         """Count the rows, forgotten ones that were not removed yet among them."""
         return int(self._index.ntotal)
 
-    def add(self, vectors: NDArray[np.float32], position: int, queries: Ints) -> None:
-        """Append `(k, d)` finite vectors of queries `(k,)`; positions count up from `position`."""
+    def add(self, vectors: NDArray[np.float32], queries: Ints) -> None:
+        """Append `(k, d)` finite vectors of queries `(k,)`, which rise from call to call."""
         n, k = len(self), len(vectors)
         if n + k > len(self._about):
             grown = np.empty(2 * (n + k), _ABOUT)
             grown[:n] = self._about[:n]
             self._about = grown
         about = self._about[n : n + k]
-        about["position"] = np.arange(position, position + k)
         about["query"] = queries
+        about["until"] = _ALIVE
         about["square"] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
         self._index.add(np.ascontiguousarray(vectors))
 
-    def between(self, start: int, end: int) -> tuple[Ints, NDArray[np.float32]]:
-        """Give queries `(k,)` and vectors `(k, d)`, a view, at the log's positions."""
-        first, last = np.searchsorted(self._about["position"][: len(self)], (start, end))
-        return self._about["query"][first:last], self._vectors()[first:last]
+    def vectors(self, queries: Ints) -> NDArray[np.float32]:
+        """Copy the vectors `(k, d)` of queries `(k,)` that are here."""
+        copy: NDArray[np.float32] = self._vectors()[self._rows(queries)]
+        return copy
 
-    def forget(self, before: int) -> bool:
-        """Let go of positions before this one; say whether any is left."""
+    def _rows(self, queries: Ints) -> Ints:
+        return np.searchsorted(self._about["query"][: len(self)], queries)
+
+    def forget(self, gone: Ints) -> None:
+        """Let go of queries `gone[:, 0]`; `gone[:, 1]` are the last that are compared with them."""
+        self._about["until"][self._rows(gone[:, 0])] = gone[:, 1]
+        self._forgotten += len(gone)
+
+    def settle(self) -> bool:
+        """Remove forgotten rows where they are many; say whether any other is left."""
         n = len(self)
-        gone = int(np.searchsorted(self._about["position"][:n], before))
-        if gone == n:
-            return False
-        if gone * _STALE > n:
-            self._index.remove_ids(faiss.IDSelectorRange(0, gone))
-            self._about = self._about[gone:n].copy()
-        return True
+        if self._forgotten * _STALE > n > self._forgotten:
+            alive = self._about["until"][:n] == _ALIVE
+            bits = np.packbits(~alive, bitorder="little")
+            selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+            self._index.remove_ids(selector)
+            self._about = self._about[:n][alive]
+            self._forgotten = 0
+            return True
+        return n > self._forgotten
 
-    def near(self, count: int, starts: Ints, reach: float) -> list[Near]:
+    def near(self, count: int, reach: float) -> list[Near]:
         """Find what may lie nearer than `reach` to each of the last `count` rows, where any does.
 
-        Row i of them is compared with the rows before it from position `starts[i]` on.
+        A row is compared with those before it that were not forgotten yet.
         """
         base = len(self) - count
         limit = reach * reach * (1 + SLACK)
         owners, others, found, errors = self._search(count, limit)
-        oldest = np.searchsorted(self._about["position"][: len(self)], starts)
         possible = others < base + owners
-        possible &= others >= oldest[owners]
+        possible &= self._about["until"][others] >= self._about["query"][base + owners]
         possible &= found - errors <= limit
         kept = np.flatnonzero(possible)
         owners, others = owners[kept], others[kept]

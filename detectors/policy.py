@@ -28,13 +28,15 @@ class Standing(msgspec.Struct, array_like=True):
 
     `finding` is its uid, None while there is none; `statistic` the one of its last change,
     `severity` its highest grade, `alarmed` the event time (us) of its last statistic above the
-    threshold.
+    threshold; `profile` (its hash) and `threshold` are those that it was opened under.
     """
 
     finding: str | None = None
     statistic: float = 0.0
     severity: int = 0
     alarmed: int = 0
+    profile: str = ""
+    threshold: float = 0.0
 
 
 class Change(NamedTuple):
@@ -68,12 +70,14 @@ def judge(
     *,
     threshold: float,
     policy: Policy,
+    profile: str,
     name: Callable[[int], str],
 ) -> Iterator[Change]:
     """Walk over `(n,)` statistics and event times (us), changing `standing` along the way.
 
-    `name` makes the uid of a finding that a row opens. Under the `reset` policy the caller must
-    stop at the first change: what follows it was computed by a detector not yet reset.
+    `profile` is the hash of the one in force, `name` makes the uid of a finding that a row opens.
+    Under the `reset` policy the caller must stop at the first change: what follows it was computed
+    by a detector not yet reset.
     """
     above = statistics > threshold  # NaN, not ready, is not above
     if standing.finding is None and not above.any():
@@ -90,6 +94,7 @@ def judge(
             grade = severity(statistic, threshold)
             if standing.finding is None:
                 standing.finding = name(row)
+                standing.profile, standing.threshold = profile, threshold
                 standing.severity, standing.statistic = grade, statistic
                 yield _change(row, "create", "threshold", standing)
             elif grade > standing.severity:

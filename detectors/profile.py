@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from gamekeeper.detectors.catalog import build
+from gamekeeper.detectors.base import Featurizer
+from gamekeeper.detectors.catalog import DETECTORS, build
 from gamekeeper.schemas.errors import ProfileError
 
 
@@ -27,6 +29,14 @@ class DetectorProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     detector: str
     options: dict[str, Any] = {}
     threshold: float | None = None
+
+
+class NetworkRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The network that makes a feature: a file beside the profile's, and its SHA-256 in hex."""
+
+    feature: str
+    file: str
+    sha256: str
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +75,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     name: str
     model: str = "*"
     detectors: tuple[DetectorProfile, ...]
+    networks: tuple[NetworkRef, ...] = ()
     policy: Policy = Policy()
     promise: Promise = Promise()
 
@@ -76,6 +87,17 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def watches(self, model: str) -> bool:
         """Say whether the profile is meant for this model."""
         return self.model in ("*", model)
+
+    @property
+    def features(self) -> frozenset[str]:
+        """Name the features that its detectors read."""
+        return frozenset(DETECTORS[each.detector].feature for each in self.detectors) - {""}
+
+    def setup(self, each: DetectorProfile) -> str:
+        """Name what a detector's state depends on: options and network, never the threshold."""
+        feature = DETECTORS[each.detector].feature
+        networks = [ref.sha256 for ref in self.networks if ref.feature == feature]
+        return msgspec.json.encode([each.options, *networks], order="sorted").decode()
 
 
 def default_profile() -> Profile:
@@ -94,6 +116,33 @@ def load_profile(path: Path) -> Profile:
     if profile.schema != 1:
         raise ProfileError(f"{path}: profile schema {profile.schema}; this version reads 1")
     return resolve(profile)
+
+
+def load_networks(profile: Profile, folder: Path) -> tuple[Featurizer, ...]:
+    """Load the profile's networks from the files in `folder`; `ProfileError` names a faulty one."""
+    return tuple(_load_network(ref, folder / ref.file) for ref in profile.networks)
+
+
+def _load_network(ref: NetworkRef, path: Path) -> Featurizer:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ProfileError(
+            f"{path}: cannot read the network that makes {ref.feature}: {error.strerror}; a "
+            "profile's networks lie beside it"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != ref.sha256:
+        raise ProfileError(f"{path}: not the network that the profile was calibrated with")
+    try:
+        from gamekeeper.detectors.featurizers import load  # takes seconds
+    except ImportError as error:
+        raise ProfileError(
+            f"the profile has networks, which take {error.name}: pip install 'gamekeeper[service]'"
+        ) from error
+    network = load(data, str(path))
+    if network.name != ref.feature:
+        raise ProfileError(f"{path}: makes {network.name}, not {ref.feature}")
+    return network
 
 
 def override(profile: Profile, sets: Iterable[str], detectors: Sequence[str] = ()) -> Profile:
@@ -141,6 +190,11 @@ def _with_threshold(each: DetectorProfile) -> DetectorProfile:
     detector = build(each.detector, each.options)
     if each.threshold is not None:
         return each
+    if math.isnan(detector.threshold):
+        raise ProfileError(
+            f"{each.detector} has no threshold of its own: `gamekeeper calibrate` chooses one, or "
+            f"give it with --set {each.detector}.threshold=..."
+        )
     return msgspec.structs.replace(each, threshold=float(detector.threshold))
 
 

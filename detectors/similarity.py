@@ -18,16 +18,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gamekeeper.detectors import vector_history
 from gamekeeper.detectors.base import EMBEDDING, Batch, Detector, Floats, Segment
 from gamekeeper.detectors.flat_index import SLACK, FlatIndex, Ints, Near
-from gamekeeper.detectors.vector_history import VectorHistory
+from gamekeeper.detectors.vector_history import Bounds, VectorHistory
+from gamekeeper.detectors.vector_log import Position
 from gamekeeper.schemas.errors import ProfileError, StateError
 
 RULES = ("nearest", "all")
 THRESHOLD = 49.5
 """Section VIII-A: an account is terminated at 50 similar pairs, and an alarm is strictly above."""
-CODEC = 1
+CODEC = 2
 LATEST = 10
 """Pairs that the evidence names."""
 MOST_QUERIES = 256
@@ -54,15 +54,34 @@ class Similarity(Detector):
     `nearest` counts at most one pair per query, with its nearest earlier query (of several, the
     oldest); `all` counts every pair. Repeats are pairs too, at distance 0.
 
-    Bounded: the oldest vectors are forgotten first; pairs that were counted stay counted. An
-    attacker who waits until a query is forgotten before he sends the next one like it makes no
-    pair: with k variants of each seed he needs `history` queries for each of the k rounds, and
-    nothing more where his rounds are that long anyway.
+    Bounded: recent vectors are all kept, older ones ever thinner (`vector_history`); pairs that
+    were counted stay counted. In an account's first `history` queries nothing is forgotten.
+
+    What it costs an attacker to let so many queries pass between two variants of a seed: the
+    earlier one is then in reserve l with probability keep**-l, so each crafted query pairs with
+    that probability, and 50 pairs come after about 50 * keep**l of them. With the defaults
+    (edges vary by reserve**-0.5, 5 %):
+
+        queries between    chance of a pair    crafted queries until 50 pairs
+        up to  10,000      1                        50
+        up to  11,600      1/4                     200
+        up to  18,000      1/16                    800
+        up to  43,600      1/64                  3,200
+        up to 146,000      1/256                12,800
+        more               0                     never
+
+    So whoever waits has to send at least three queries for each crafted one that he may add. To
+    make no pair he spreads variants over more than history + reserve * (keep + ... + keep**4)
+    queries, with seeds or with fillers. Measured in `tests/bench/bench_forgetting.py`.
+
+    Who knows `secret` can tell which queries are thinned out. A profile's accounts share it: one
+    that is a pair short of its alarm learns from the alarm an index that is kept, and is lost.
     """
 
     name: ClassVar[str] = "similarity"
+    feature: ClassVar[str] = EMBEDDING
     _latest: list[Pair]  # oldest first
-    _rows: list[tuple[int, int, int]]  # of the last batch: pairs, those noted, vectors remembered
+    _rows: list[tuple[int, int, int, int]]  # pairs, those noted, vectors recent and older
 
     def __init__(
         self,
@@ -71,12 +90,17 @@ class Similarity(Detector):
         delta: float = 0.0,
         history: int = 10_000,
         megabytes: int = 64,
+        reserve: int = 400,
+        keep: int = 4,
+        secret: int = 0,
     ) -> None:
         """Choose the rule and the bounds of the state, and say what is similar.
 
         `delta` has to be given: distances scale with the encoder, so that none is right for all
         (the paper's 0.13 belongs to its own). Of the vectors, the last `history` are kept (the
-        default is the life that promises are made for), and `megabytes`. Raises `ProfileError`.
+        default is the life that promises are made for), and `megabytes`; then up to four times
+        `reserve` (0: none), of which each holds one in `keep` of what leaves the one before. Which
+        ones `secret` decides (below 2**64; the default is public). Raises `ProfileError`.
         """
         if pairs not in RULES:
             raise ProfileError(f"similarity.pairs is {pairs!r}; there are: {', '.join(RULES)}")
@@ -86,10 +110,11 @@ class Similarity(Detector):
                 "similar, such as the 0.01 % quantile of benign queries' distances to the nearest"
             )
         self.threshold = THRESHOLD
-        self._options = [pairs, float(delta), history, megabytes]
+        bounds = Bounds(history, megabytes, reserve, keep, secret)
+        self._options = [pairs, float(delta), *bounds.shown]
         self._count = _nearest if pairs == "nearest" else _all
         self._delta = float(delta)
-        self._history = VectorHistory(history, megabytes)
+        self._history = VectorHistory(bounds)
         self.reset()
 
     def update(self, batch: Batch) -> Floats:
@@ -98,8 +123,8 @@ class Similarity(Detector):
         self._latest = self._latest[-LATEST:]
         vectors = batch.features.get(EMBEDDING)
         if vectors is None or not vectors[:1].size:
-            end, start = self._history.position
-            self._rows += [(self._pairs, len(self._latest), end - start)] * len(batch)
+            sizes = self._history.sizes()
+            self._rows += [(self._pairs, len(self._latest), *sizes)] * len(batch)
             return np.full(len(batch), self._statistic())
         vectors = _finite(vectors.reshape(len(batch), -1))
         queries = np.arange(batch.first, batch.first + len(batch))
@@ -110,39 +135,40 @@ class Similarity(Detector):
             part = slice(at, at + size)
             self._take(queries[part], vectors[part])
             at += size
-        return np.array([pairs for pairs, _, _ in self._rows], np.float64)
+        return np.array([pairs for pairs, *_ in self._rows], np.float64)
 
     def _take(self, queries: Ints, vectors: NDArray[np.float32]) -> None:
         """Add some vectors, then compare each with those before it."""
-        index, starts, sizes = self._history.add(queries, vectors)
+        index, recent, older = self._history.add(queries, vectors)
         base = len(index) - len(queries)
-        found = {each.row - base: each for each in index.near(len(queries), starts, self._delta)}
-        for i, size in enumerate(sizes.tolist()):
+        found = {each.row - base: each for each in index.near(len(queries), self._delta)}
+        for i, sizes in enumerate(zip(recent, older, strict=True)):
             if i in found:
                 count, pairs = self._count(index, found[i], self._delta)
                 self._pairs += count
                 self._latest += pairs
-            self._rows.append((self._pairs, len(self._latest), size))
+            self._rows.append((self._pairs, len(self._latest), *sizes))
         self._history.settle()
 
     def _statistic(self) -> float:
-        return float(self._pairs) if self._history.position[0] > self._began else math.nan
+        return float(self._pairs) if self._history.ever > self._began else math.nan
 
     def evidence(self, row: int) -> dict[str, Any]:
         """Name the latest pairs as of `row`, the latest last, and what they were found among."""
-        pairs, noted, remembered = self._rows[row]
+        pairs, noted, recent, older = self._rows[row]
         return {
             "rule": self._options[0],
             "delta": self._delta,
             "pairs": pairs,
-            "remembered": remembered,
+            "remembered": recent,
+            "reserve": older,
             "latest": [pair._asdict() for pair in self._latest[max(0, noted - LATEST) : noted]],
         }
 
     def reset(self) -> None:
         """Forget all queries and pairs; log positions go on."""
         self._history.clear()
-        self._began = self._history.position[0]
+        self._began = self._history.ever
         self._pairs = 0
         self._latest = []
         self._rows = []
@@ -153,18 +179,21 @@ class Similarity(Detector):
 
     def header(self) -> bytes:
         """Encode options, positions, the number of pairs and the latest of them."""
-        fields = [*self._history.position, self._began, self._pairs, self._latest[-LATEST:]]
+        positions = list(self._history.positions().values())
+        fields = [positions, self._began, self._pairs, self._latest[-LATEST:]]
         return msgspec.msgpack.encode([CODEC, self._options, *fields])
 
     def horizon(self) -> dict[str, int]:
-        """Say up to which position vectors are forgotten."""
-        return {vector_history.LOG: self._history.position[1]}
+        """Say up to which position each memory is forgotten."""
+        return {log: position.start for log, position in self._history.positions().items()}
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where header or segments do not fit."""
         try:
             codec, options, *fields = msgspec.msgpack.decode(header)
-            end, start, began, pairs, latest = fields
+            positions, began, pairs, latest = fields
+            logs = self._history.positions()
+            positions = [Position(*each) for _, each in zip(logs, positions, strict=True)]
             latest = [Pair(*pair) for pair in latest]
         except (msgspec.DecodeError, ValueError, TypeError) as error:
             raise StateError(f"the header of similarity is damaged: {error}") from error
@@ -173,7 +202,7 @@ class Similarity(Detector):
                 f"saved similarity state is of codec {codec} with options {options}, this detector "
                 f"of codec {CODEC} with {self._options}: start the account afresh"
             )
-        self._history.load(end, start, segments)
+        self._history.load(positions, segments)
         self._began, self._pairs, self._latest = began, pairs, latest
 
     def limit(self) -> int:

@@ -1,65 +1,120 @@
-"""One account's feature vectors, bounded, with their state as an append-only log.
+"""One account's feature vectors: the recent ones all, older ones ever thinner, bounded.
 
-Vectors are kept in order of arrival, in one flat index per length: after a change of encoder, or
-between two that take turns, only vectors of one length are compared. **Bounded**: at most `history`
-vectors of all lengths and at most `megabytes` of them; the oldest of all is forgotten first.
+**What is forgotten.** The last `history` vectors are kept. What leaves them passes through `LEVELS`
+reserves of `reserve` vectors each: of what leaves a memory, one in `keep` enters the next, and what
+leaves the last reserve is gone. So reserve l holds one in `keep**l` of the vectors that are older
+than all before it, and covers about `reserve * keep**l` of them: the span grows geometrically, the
+state by `reserve` a level. Bytes are bounded in the same proportion: `megabytes` of recent vectors,
+and as many per vector in the reserves; long vectors push out older ones sooner.
+
+**Which one in `keep`** a keyed hash of its query index says: a pure function, so that neither
+batches nor restores matter, which who reads the source cannot work out without the `secret`.
+
+A vector stays where it is in the flat index of its length while it passes from memory to memory: it
+is older than all that it leaves behind. After a change of encoder, or between two that take turns,
+only vectors of one length are compared.
 """
 
 from __future__ import annotations
 
-import struct
-from collections import deque
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import Segment
 from gamekeeper.detectors.flat_index import FlatIndex, Ints
-from gamekeeper.schemas.errors import ProfileError, StateError
+from gamekeeper.detectors.vector_log import Item, Position, VectorLog, size
+from gamekeeper.schemas.errors import ProfileError
 
-LOG = "vectors"
-SEGMENT_BYTES = 256 * 1024
+LEVELS: Final = 4
 
-_HEAD = struct.Struct("<I")  # values in a vector; then queries as int64, then vectors as float32
+
+class Bounds(NamedTuple):
+    """What is kept; see the module's text."""
+
+    history: int
+    megabytes: int
+    reserve: int
+    keep: int
+    secret: int
+
+    @property
+    def key(self) -> bytes:
+        """Stretch the secret to a key of the hash."""
+        return blake2b(str(self.secret).encode()).digest()
+
+    @property
+    def shown(self) -> list[int | str]:
+        """List the bounds for state and messages, the secret by its fingerprint."""
+        return [*self[:-1], blake2b(self.key, digest_size=8).hexdigest()]
+
+    def check(self) -> None:
+        """Raise `ProfileError` where the bounds make no sense."""
+        if self.history < 1 or self.megabytes < 1:
+            raise ProfileError(
+                f"history and megabytes are at least 1, not {self.history}, {self.megabytes}"
+            )
+        if self.reserve < 0 or self.keep < 1:
+            raise ProfileError(
+                "reserve is at least 0 (none) and keep at least 1 (all), "
+                f"not {self.reserve}, {self.keep}"
+            )
+        if not 0 <= self.secret < 2**64:
+            raise ProfileError("secret is a whole number from 0 to 2**64 - 1, best drawn at random")
 
 
 class Added(NamedTuple):
-    """Vectors just added: the last rows of `among`, and what each of them is compared with."""
+    """Vectors just added: the last rows of `among`, where each finds what it is compared with."""
 
     among: FlatIndex
-    starts: Ints
-    """`(k,)`: position of the oldest vector that was there before each."""
-    sizes: Ints
-    """`(k,)`: vectors remembered after each."""
+    recent: list[int]
+    """Vectors in the history after each."""
+    older: list[int]
+    """Vectors in the reserves after each."""
 
 
 class VectorHistory:
-    """The live vectors; positions count all that were ever added."""
+    """The live vectors of an account whose query indices rise."""
 
-    def __init__(self, history: int, megabytes: int) -> None:
-        """Start empty, with the bounds of the module's text; raises `ProfileError`."""
-        if history < 1 or megabytes < 1:
-            raise ProfileError(f"history and megabytes are at least 1, not {history}, {megabytes}")
-        self._most = history
-        self._budget = megabytes * 2**20
+    def __init__(self, bounds: Bounds) -> None:
+        """Start empty; raises `ProfileError`."""
+        bounds.check()
+        budget = bounds.megabytes * 2**20
+        self._recent = VectorLog("vectors", bounds.history, budget)
+        budget = budget * bounds.reserve // bounds.history
+        self._reserves = [
+            (VectorLog(f"reserve-{level}", bounds.reserve, budget), bounds.keep**level)
+            for level in range(1, LEVELS + 1)
+            if bounds.reserve
+        ]
+        self._key = bounds.key
         self._widest = 0
-        self._end = 0
         self.clear()
+
+    @property
+    def logs(self) -> list[VectorLog]:
+        """The memories' logs, the recent one first."""
+        return [self._recent, *(log for log, _ in self._reserves)]
 
     def clear(self) -> None:
         """Forget all vectors; log positions go on."""
-        self._start = self._drained = self._end
-        self._bytes = 0
+        for log in self.logs:
+            log.clear()
+        self._older = 0
         self._indexes: dict[int, FlatIndex] = {}
-        self._runs: deque[list[int]] = deque()  # of like vectors, oldest first: end, length
         self._touched: set[int] = set()  # lengths of which some were forgotten
 
     @property
-    def position(self) -> tuple[int, int]:
-        """The log's: position after the last vector, and that of the oldest live one."""
-        return self._end, self._start
+    def ever(self) -> int:
+        """Count all vectors that were ever added."""
+        return self._recent.position.end
+
+    def sizes(self) -> tuple[int, int]:
+        """Count the vectors of the history, and those of the reserves."""
+        return len(self._recent), self._older
 
     def room(self, length: int) -> int:
         """Count the vectors that a new one of this length could be compared with."""
@@ -67,106 +122,73 @@ class VectorHistory:
 
     def add(self, queries: Ints, vectors: NDArray[np.float32]) -> Added:
         """Append `(k, d)` vectors of queries `(k,)`; what that forgets stays until `settle`."""
-        k, length = vectors.shape
-        starts, sizes = np.empty(k, np.int64), np.empty(k, np.int64)
+        length = vectors.shape[1]
         self._append(queries, vectors)
-        end = self._end - k
-        for i in range(k):
-            starts[i] = self._start
-            end += 1
-            self._bytes += _size(length)
-            self._forget(end)
-            sizes[i] = end - self._start
-        return Added(self._indexes[length], starts, sizes)
+        recent, older = [], []
+        gone: dict[int, list[Item]] = {}
+        for query in queries.tolist():
+            for lost, its_length in self._push((query, length)):
+                gone.setdefault(its_length, []).append((lost, query))
+            recent.append(len(self._recent))
+            older.append(self._older)
+        for its_length, items in gone.items():
+            self._indexes[its_length].forget(np.array(items, np.int64))
+        self._touched.update(gone)
+        return Added(self._indexes[length], recent, older)
 
     def _append(self, queries: Ints, vectors: NDArray[np.float32]) -> None:
-        k, length = vectors.shape
-        index = self._indexes.get(length)
-        if index is None:
-            index = self._indexes[length] = FlatIndex(length)
-        index.add(vectors, self._end, queries)
-        self._widest = max(self._widest, _size(length))
-        self._end += k
-        if self._runs and self._runs[-1][1] == length:
-            self._runs[-1][0] = self._end
-        else:
-            self._runs.append([self._end, length])
+        length = vectors.shape[1]
+        if length not in self._indexes:
+            self._indexes[length] = FlatIndex(length)
+        self._indexes[length].add(vectors, queries)
+        self._widest = max(self._widest, size(length))
 
-    def _forget(self, end: int) -> None:
-        """Forget the oldest while there are too many before `end`, the last one excepted."""
-        while end - self._start > self._most or (
-            self._bytes > self._budget and end - self._start > 1
-        ):
-            last, length = self._runs[0]
-            self._start += 1
-            self._bytes -= _size(length)
-            self._touched.add(length)
-            if self._start == last:
-                self._runs.popleft()
+    def _push(self, item: Item) -> list[Item]:
+        """Append a vector to the history; give those that no memory holds any longer."""
+        moving, gone = self._recent.push(item), list[Item]()
+        for log, share in self._reserves:
+            if not moving:
+                break
+            leaving = []
+            for each in moving:
+                if self._rank(each[0]) % share:
+                    gone.append(each)
+                else:
+                    left = log.push(each)
+                    self._older += 1 - len(left)
+                    leaving += left
+            moving = leaving
+        return gone + moving
+
+    def _rank(self, query: int) -> int:
+        """Hash a query's index to 64 bits; it enters reserve l where `keep**l` divides that."""
+        data = blake2b(query.to_bytes(8, "little"), key=self._key, digest_size=8).digest()
+        return int.from_bytes(data, "little")
 
     def settle(self) -> None:
         """Remove what is forgotten, where that is worth the while."""
         for length in self._touched:
-            if not self._indexes[length].forget(self._start):
+            if not self._indexes[length].settle():
                 del self._indexes[length]
         self._touched.clear()
 
     def drain(self) -> list[Segment]:
-        """Hand out the vectors added since the last call that are still here."""
-        segments = []
-        at = max(self._drained, self._start)
-        for last, length in self._runs:
-            most = max(1, (SEGMENT_BYTES - 1 - _HEAD.size) // (_size(length) - _HEAD.size))
-            while at < last:
-                stop = min(last, at + most)
-                queries, vectors = self._indexes[length].between(at, stop)
-                data = queries.astype("<i8").tobytes() + vectors.astype("<f4").tobytes()
-                segments.append(Segment(LOG, stop, _HEAD.pack(length) + data))
-                at = stop
-        self._drained = self._end
-        return segments
+        """Hand out what was added to each memory since the last call and is still there."""
+        return [segment for log in self.logs for segment in log.drain(self._indexes)]
 
-    def load(self, end: int, start: int, segments: Iterable[Segment]) -> None:
-        """Restore from the log's position and live segments; raises `StateError`."""
-        self._end = start
+    def positions(self) -> dict[str, Position]:
+        """Give each log's position."""
+        return {log.name: log.position for log in self.logs}
+
+    def load(self, positions: Sequence[Position], segments: Sequence[Segment]) -> None:
+        """Restore from the logs' positions and live segments; raises `StateError`."""
         self.clear()
-        for segment in segments:
-            queries, vectors = _unpack(segment.data)
-            skip = self._end - (segment.end - len(queries))
-            stop = len(queries) - max(0, segment.end - end)  # beyond `end` a crash left it
-            if 0 <= skip < stop:
-                self._restore(queries[skip:stop], vectors[skip:stop])
-        if self._end != end:
-            raise StateError(
-                f"vectors {self._end} to {end} are missing from the saved state: restore the log "
-                "from the changelog, or start the account afresh"
-            )
-        self._drained = end
-
-    def _restore(self, queries: Ints, vectors: NDArray[np.float32]) -> None:
-        self._append(queries, vectors)
-        self._bytes += len(queries) * _size(vectors.shape[1])
+        for log, position in reversed(list(zip(self.logs, positions, strict=True))):
+            own = [segment for segment in segments if segment.log == log.name]
+            for queries, vectors in log.load(position, own):  # the oldest first
+                self._append(queries, vectors)
+        self._older = sum(len(log) for log, _ in self._reserves)
 
     def limit(self) -> int:
-        """State the most bytes the log's live segments take, one of them partly forgotten."""
-        live = min(self._most * self._widest, self._budget + self._widest)
-        return live + max(SEGMENT_BYTES, self._widest)
-
-
-def _size(length: int) -> int:
-    """Count the bytes of a vector stored in a segment of its own."""
-    return _HEAD.size + 8 + 4 * length
-
-
-def _unpack(data: bytes) -> tuple[Ints, NDArray[np.float32]]:
-    """Read a segment's queries `(n,)` and vectors `(n, d)`; `StateError` where it is damaged."""
-    length = _HEAD.unpack_from(data)[0] if len(data) >= _HEAD.size else 0
-    n, rest = divmod(len(data) - _HEAD.size, 8 + 4 * length)
-    if not length or rest:
-        raise StateError(
-            f"a segment of {LOG} with {len(data)} bytes is damaged: restore it from the "
-            "changelog, or start the account afresh"
-        )
-    queries = np.frombuffer(data, "<i8", n, _HEAD.size)
-    vectors = np.frombuffer(data, "<f4", n * length, _HEAD.size + 8 * n)
-    return queries.astype(np.int64), vectors.reshape(n, length).astype(np.float32)
+        """State the most bytes that the logs' live segments take."""
+        return sum(log.limit(self._widest) for log in self.logs)

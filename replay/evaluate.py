@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from gamekeeper.detectors.profile import Profile
+from gamekeeper.detectors.profile import Profile, load_networks
 from gamekeeper.replay.life import Tally, score_life, watched
 from gamekeeper.replay.shards import over_shards
 from gamekeeper.replay.trace import Life, TraceStore, open_trace
@@ -44,6 +44,7 @@ class _Work(NamedTuple):
     store: Path
     out: Path
     profile: Profile
+    networks: Path
     batch: int
 
 
@@ -57,12 +58,14 @@ def evaluate(
     out: Path,
     profile: Profile,
     *,
+    networks: Path = Path(),
     jobs: int = 1,
     batch: int = BATCH,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[LifeResult]:
     """Score traces with a profile; write `out/scores` and `out/verdicts`, return the lives.
 
+    `networks` is the folder where the files of the profile's networks lie, if it has some.
     Lives come sorted by trace, account and model. `advance` is told the queries scored so far and
     in all. Parts that an earlier evaluation left in `out` are replaced. Raises `TraceError` for
     faulty traces and for an `out` that holds other tables, `ProfileError` for a profile that
@@ -71,7 +74,7 @@ def evaluate(
     with open_trace(paths) as store:
         lives = watched(store.lives, profile)
         _clear(out)
-        work = _Work(store.folder, out, profile, batch)
+        work = _Work(store.folder, out, profile, networks, batch)
         shards = shard(lives)
         total = sum(life.queries for life in lives)
         done = 0
@@ -112,9 +115,10 @@ def _clear(out: Path) -> None:
 def _score_shard(work: _Work, number: int, lives: Sequence[Life]) -> list[LifeResult]:
     """Score a shard's lives and write its file of each table."""
     store = TraceStore(work.store)
+    featurizers = load_networks(work.profile, work.networks)
     results, scores, verdicts = [], [], []
     for life in lives:
-        scored = score_life(work.profile, life, store.life(life), work.batch)
+        scored = score_life(work.profile, featurizers, life, store.life(life), work.batch)
         results.append(LifeResult(life, scored.tallies))
         scores.append(scored.scores)
         verdicts.extend(scored.verdicts)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import Floats
+from gamekeeper.detectors.base import Featurizer, Floats
 from gamekeeper.detectors.engine import Arrival, Engine, Outcome, Source
 from gamekeeper.detectors.profile import Profile
 from gamekeeper.replay.rates import alarm_queries, alarmed_chunks
@@ -59,17 +59,22 @@ def watched(lives: Sequence[Life], profile: Profile) -> list[Life]:
 
 
 def score_life(
-    profile: Profile, life: Life, events: Iterable[TraceEvent], batch: int
+    profile: Profile,
+    featurizers: Sequence[Featurizer],
+    life: Life,
+    events: Iterable[TraceEvent],
+    batch: int,
 ) -> ScoredLife:
     """Run a life's events through a fresh engine, about `batch` queries at a time."""
-    engine = Engine(profile)
+    engine = Engine(profile, featurizers)
     names = [each.detector for each in profile.detectors]
     groups = [(name,) for name in names] + ([tuple(names)] if len(names) > 1 else [])
     retirements = [Retirement(profile, group) for group in groups]
     times: list[NDArray[np.int64]] = []
     parts: dict[str, list[Floats]] = {name: [] for name in names}
     verdicts: list[Verdict] = []
-    for arrivals in _batches(life, events, batch):
+    for batched in _batches(life, events, batch):
+        arrivals = engine.featurized(batched)  # once, for the retirements' engines too
         outcomes = engine.process(arrivals)
         for each in retirements:
             each.feed(arrivals, outcomes)
@@ -177,9 +182,13 @@ def _times(arrivals: Sequence[Arrival]) -> NDArray[np.int64]:
 
 def _after(arrivals: Sequence[Arrival], place: int, row: int) -> list[Arrival]:
     """Keep what came after a row of an arrival."""
-    event, source = arrivals[place]
+    event, source, features = arrivals[place]
     assert isinstance(event, QueryEvent)
-    rest = [] if row + 1 == len(event) else [Arrival(_cut(event, row + 1), source)]
+    assert features is not None
+    rest = []
+    if row + 1 < len(event):
+        kept = {name: values[row + 1 :] for name, values in features.items()}
+        rest = [Arrival(_cut(event, row + 1), source, kept)]
     return rest + list(arrivals[place + 1 :])
 
 

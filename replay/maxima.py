@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from gamekeeper.detectors.engine import Arrival, Engine, Source
-from gamekeeper.detectors.profile import Profile
+from gamekeeper.detectors.profile import Profile, load_networks
 from gamekeeper.replay.evaluate import BATCH, shard
 from gamekeeper.replay.shards import over_shards
 from gamekeeper.replay.trace import Life, TraceEvent, TraceStore
@@ -36,15 +36,16 @@ def measure(
     profile: Profile,
     queries: int,
     *,
+    networks: Path = Path(),
     jobs: int = 1,
     batch: int = BATCH,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Maxima]:
     """Score the first `queries` queries of lives, in shards that `jobs` processes take.
 
-    The profile's thresholds have no effect. Results come in the order of `lives` and depend
-    neither on `jobs` nor on `batch`. `advance` is told the lives done so far and in all. Raises
-    `TraceError` for faulty traces.
+    The profile's thresholds have no effect; its networks lie in the folder `networks`. Results
+    come in the order of `lives` and depend neither on `jobs` nor on `batch`. `advance` is told the
+    lives done so far and in all. Raises `TraceError` for faulty traces.
     """
     # Without thresholds no alarm resets a detector: what is measured goes up to the first alarm.
     quiet = msgspec.structs.replace(
@@ -54,7 +55,7 @@ def measure(
         ),
     )
     results: dict[int, list[Maxima]] = {}
-    work = partial(_measure_shard, store.folder, quiet, queries, batch)
+    work = partial(_measure_shard, store.folder, quiet, networks, queries, batch)
     done = 0
     for number, found in over_shards(work, shard(lives), jobs):
         results[number] = found
@@ -64,24 +65,33 @@ def measure(
 
 
 def _measure_shard(
-    folder: Path, profile: Profile, queries: int, batch: int, _number: int, lives: Sequence[Life]
+    folder: Path,
+    profile: Profile,
+    networks: Path,
+    queries: int,
+    batch: int,
+    _number: int,
+    lives: Sequence[Life],
 ) -> list[Maxima]:
     store = TraceStore(folder)
+    featurizers = load_networks(profile, networks)
     return [
-        Maxima(life, life_maxima(profile, life, store.life(life), queries, batch)) for life in lives
+        Maxima(
+            life, life_maxima(Engine(profile, featurizers), life, store.life(life), queries, batch)
+        )
+        for life in lives
     ]
 
 
 def life_maxima(
-    profile: Profile, life: Life, events: Iterable[TraceEvent], queries: int, batch: int
+    engine: Engine, life: Life, events: Iterable[TraceEvent], queries: int, batch: int
 ) -> dict[str, float]:
     """Run a life's first `queries` queries through a fresh engine; give each detector's maximum.
 
     An event that goes beyond them counts up to there only.
     """
-    engine = Engine(profile)
-    maxima = {each.detector: -math.inf for each in profile.detectors}
-    for arrivals in _batches(life, events, queries, batch):
+    maxima = {each.detector: -math.inf for each in engine.profile.detectors}
+    for arrivals in first_queries(life, events, queries, batch):
         for outcome in engine.process(arrivals):
             for name, statistics in outcome.statistics.items():
                 within = statistics[: queries - outcome.first]
@@ -90,7 +100,7 @@ def life_maxima(
     return maxima
 
 
-def _batches(
+def first_queries(
     life: Life, events: Iterable[TraceEvent], queries: int, size: int
 ) -> Iterator[list[Arrival]]:
     """Collect events up to `size` queries, until `queries` are reached; an event is never cut."""

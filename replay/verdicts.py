@@ -135,6 +135,7 @@ def _change(verdict: Verdict) -> list[str]:
         f"{what} ({verdict.reason}) at query {verdict.query}, after {verdict.queries} queries",
         f"  verdict    {verdict.id}",
         f"  severity   {verdict.severity}",
+        f"  agreeing   {', '.join(verdict.agreeing) or 'none'}",
         f"  statistic  {verdict.statistic:.6g}",
         f"  time       {moment(verdict.last_time).isoformat()} "
         f"(first query {moment(verdict.first_time).isoformat()})",
@@ -181,4 +182,5 @@ def _verdict(row: dict[str, Any]) -> Verdict:
         row[name] = (row[name] - _EPOCH) // timedelta(microseconds=1)
     for name in ("evidence", "promise"):
         row[name] = msgspec.json.decode(row[name])
+    row["agreeing"] = row["agreeing"] or ()  # tables of earlier versions lack it
     return msgspec.convert(row, Verdict)

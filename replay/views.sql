@@ -43,7 +43,7 @@ FROM changes
 GROUP BY finding, account, model, detector
 ORDER BY opened, finding;
 
--- accounts: one per account and model, its standing and how much it sent
+-- accounts: one per account and model, its standing, who agrees on it and how much it sent
 CREATE VIEW accounts AS
 WITH sent AS (
     SELECT account, model, max(query) + 1 AS queries, min("time") AS first, max("time") AS last
@@ -62,7 +62,8 @@ found AS (
         count(*) FILTER (status <> 'closed') AS open,
         count(*) AS findings,
         min(queries_to_detection) AS queries_to_detection,
-        list_sort(list(DISTINCT detector)) AS detectors
+        list_sort(list(DISTINCT detector)) AS detectors,
+        coalesce(list_sort(list(DISTINCT detector) FILTER (status <> 'closed')), []) AS agreeing
     FROM findings
     GROUP BY account, model
 )
@@ -75,6 +76,7 @@ SELECT
     coalesce(findings, 0) AS findings,
     queries_to_detection,
     detectors,
+    agreeing,
     first,
     last
 FROM sent LEFT JOIN found USING (account, model)

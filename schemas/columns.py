@@ -96,9 +96,16 @@ VERDICTS: Final = _columns(
         "technique": pa.string(),
         "tactic": pa.string(),
     },
-    {"_topic": pa.string(), "_partition": pa.int32(), "_offset": pa.int64()},
+    {
+        "agreeing": pa.list_(pa.string()),
+        "_topic": pa.string(),
+        "_partition": pa.int32(),
+        "_offset": pa.int64(),
+    },
 )
 """One row per verdict; `evidence` and `promise` are JSON text.
+
+`agreeing` names the detectors that hold the account for an attacker after the change.
 
 `topic`, `partition`, `offset`, `row` say where the causing query lies; `_topic`, `_partition`,
 `_offset` where the verdict itself lies (null where it never was on a topic).

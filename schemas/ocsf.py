@@ -33,8 +33,8 @@ _NAMES: Final = {
     TECHNIQUE: "Extract AI Model",
 }
 _UNMAPPED: Final = (
-    *("schema", "statistic", "threshold", "tail", "query", "queries", "reason", "profile"),
-    *("topic", "partition", "offset", "row"),
+    *("schema", "statistic", "threshold", "tail", "query", "queries", "reason", "agreeing"),
+    *("profile", "topic", "partition", "offset", "row"),
 )
 
 

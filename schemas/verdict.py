@@ -34,7 +34,7 @@ MAX_BYTES: Final = 2**20
 
 Activity: TypeAlias = Literal["create", "update", "close"]
 Severity: TypeAlias = Literal["low", "medium", "high", "critical"]
-Reason: TypeAlias = Literal["threshold", "escalation", "expired", "analyst"]
+Reason: TypeAlias = Literal["threshold", "escalation", "expired", "analyst", "profile"]
 
 _Name = Annotated[str, Meta(min_length=1)]
 _Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -62,6 +62,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     first_time: Annotated[_Time, Meta(description="First event; microseconds since 1970.")]
     last_time: Annotated[_Time, Meta(description="Causing event; microseconds since 1970.")]
     reason: Annotated[Reason, Meta(description="Why the standing changed.")]
+    agreeing: Annotated[
+        tuple[str, ...],
+        Meta(description="Detectors that hold the account for an attacker after this change."),
+    ] = ()
     evidence: Annotated[
         dict[str, Any], Meta(description="What an analyst can open; the detector says what.")
     ]

@@ -18,7 +18,8 @@ from typing import Any
 import faust
 import faust.app
 
-from gamekeeper.detectors.profile import Profile, default_profile, load_profile
+from gamekeeper.detectors.engine import Engine
+from gamekeeper.detectors.profile import default_profile, load_networks, load_profile
 from gamekeeper.stream.consumer import Transport
 from gamekeeper.stream.health import Health
 from gamekeeper.stream.logs import configure
@@ -102,7 +103,7 @@ def build(settings: Settings) -> GamekeeperApp:
         partitions=settings.partitions,
         options=dict(ROCKSDB) if settings.store == "rocksdb" else None,
     )
-    app.watcher = Watcher(app, table, settings, _profile(settings), metrics)
+    app.watcher = Watcher(app, table, settings, _engine(settings), metrics)
     app.health = Health(metrics, app.watcher.obstacle, settings.http_host, settings.http_port)
     metrics.watch_lag(app.watcher.lag)
 
@@ -156,8 +157,12 @@ def _options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _profile(settings: Settings) -> Profile:
-    return load_profile(Path(settings.profile)) if settings.profile else default_profile()
+def _engine(settings: Settings) -> Engine:
+    if not settings.profile:
+        return Engine(default_profile())
+    path = Path(settings.profile)
+    profile = load_profile(path)
+    return Engine(profile, load_networks(profile, path.parent))
 
 
 def __getattr__(name: str) -> Any:

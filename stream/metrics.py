@@ -17,6 +17,8 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD
+
 LATENCY_BUCKETS = (
     *(0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
     *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0),
@@ -47,6 +49,13 @@ class Metrics:
             "gamekeeper_verdicts",
             "Verdicts written.",
             ["detector", "activity"],
+            registry=registry,
+        )
+        self.featureless = Counter(
+            "gamekeeper_events_without_features",
+            "Events that lack a feature which a detector of the profile reads: no network takes "
+            "rows of their shape, and they bring none themselves. That detector does not see them.",
+            ["feature"],
             registry=registry,
         )
         self.batch = Histogram(
@@ -80,6 +89,8 @@ class Metrics:
             "1 while state is being restored or partitions are changing hands, else 0.",
             registry=registry,
         )
+        for feature in (EMBEDDING, LIKELIHOOD):
+            self.featureless.labels(feature)
         for outcome in ("applied", "skipped", "dead"):
             self.events.labels(outcome)
         for reason in ("schema", "key", "internal"):

@@ -45,7 +45,7 @@ class Scored:
         self.rows += part.rows
 
 
-class _Item:
+class Item:
     """A record that holds a valid event or order: the Faust event beside what it says."""
 
     __slots__ = ("arrival", "event")
@@ -53,6 +53,14 @@ class _Item:
     def __init__(self, event: Any, arrival: Arrival) -> None:
         self.event = event
         self.arrival = arrival
+
+
+@dataclass(slots=True)
+class Records:
+    """The records of a micro-batch, of which no account is on two partitions, decoded."""
+
+    items: list[Item] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
 
 
 class Scorer:
@@ -71,19 +79,37 @@ class Scorer:
         self._current = current
         self._metrics = metrics
 
-    def score(self, events: Sequence[Any]) -> Scored:
-        """Score Faust events of which no account is on two partitions, in order."""
-        scored = Scored()
-        accounts: dict[Key, list[_Item]] = {}
+    def read(self, events: Sequence[Any]) -> Records:
+        """Decode Faust events, in order; what cannot be read is a dead letter."""
+        records = Records()
         for event in events:
             try:
-                item = _read(event)
+                records.items.append(_read(event))
             except Exception as error:  # noqa: BLE001  # any fault in a record is that record's
-                scored.letters.append(_letter(event, error))
-            else:
-                named = item.arrival.event
-                accounts.setdefault((named.account, named.model), []).append(item)
-        fresh: dict[Key, list[_Item]] = {}
+                records.letters.append(_letter(event, error))
+        return records
+
+    def featurize(self, records: Records) -> None:
+        """Run the profile's networks, once for all; touches no state, so any thread may do it."""
+        wanted = [
+            item for item in records.items if self._engine.profile.watches(item.arrival.event.model)
+        ]
+        try:
+            arrivals = self._engine.featurized([item.arrival for item in wanted])
+        except Exception as error:  # scoring will find out which event it is
+            log.error("featurizing failed", events=len(wanted), exc_info=error)
+            return
+        for item, arrival in zip(wanted, arrivals, strict=True):
+            item.arrival = arrival
+
+    def score(self, records: Records) -> Scored:
+        """Apply the records to their accounts."""
+        scored = Scored(letters=records.letters)
+        accounts: dict[Key, list[Item]] = {}
+        for item in records.items:
+            named = item.arrival.event
+            accounts.setdefault((named.account, named.model), []).append(item)
+        fresh: dict[Key, list[Item]] = {}
         for key, items in accounts.items():
             news = self._news(key, items)
             scored.skipped += len(items) - len(news)
@@ -97,7 +123,7 @@ class Scorer:
         scored.add(part)
         return scored
 
-    def _news(self, key: Key, items: list[_Item]) -> list[_Item]:
+    def _news(self, key: Key, items: list[Item]) -> list[Item]:
         """Make the account hot; leave out what had been applied before a crash."""
         if not self._engine.profile.watches(key[1]):
             return items
@@ -106,7 +132,7 @@ class Scorer:
             return items
         return [item for item in items if item.arrival.source.offset > offset]
 
-    def _open(self, key: Key, item: _Item) -> Entry:
+    def _open(self, key: Key, item: Item) -> Entry:
         source = item.arrival.source
         try:
             with self._current(item.event):
@@ -117,7 +143,7 @@ class Scorer:
             self._metrics.state_lost.inc()
             return self._store.renew(key, source)
 
-    def _apply(self, accounts: dict[Key, list[_Item]]) -> Scored:
+    def _apply(self, accounts: dict[Key, list[Item]]) -> Scored:
         """Score all events at once; what is raised leaves the accounts in an undefined state."""
         arrivals = [item.arrival for items in accounts.values() for item in items]
         scored = Scored(outcomes=self._engine.process(arrivals))
@@ -133,7 +159,7 @@ class Scorer:
         entry.offset = source.offset
         return list(entry.rows())
 
-    def _isolate(self, accounts: dict[Key, list[_Item]]) -> Scored:
+    def _isolate(self, accounts: dict[Key, list[Item]]) -> Scored:
         """Score account by account from their stored state; a faulty one event by event."""
         scored = Scored()
         for key in accounts:
@@ -147,9 +173,9 @@ class Scorer:
             scored.add(part)
         return scored
 
-    def _sift(self, key: Key, items: list[_Item]) -> Scored:
+    def _sift(self, key: Key, items: list[Item]) -> Scored:
         """Score one account's events one by one; those that raise become dead letters."""
-        good: list[_Item] = []
+        good: list[Item] = []
         letters: list[DeadLetter] = []
         self._replay(key, items[0], [])
         for item in items:
@@ -171,7 +197,7 @@ class Scorer:
         scored.letters = letters
         return scored
 
-    def _replay(self, key: Key, first: _Item, good: list[_Item]) -> None:
+    def _replay(self, key: Key, first: Item, good: list[Item]) -> None:
         """Bring back the account from its rows and apply again what could be applied."""
         self._store.forget(key)
         if self._engine.profile.watches(key[1]):
@@ -180,13 +206,13 @@ class Scorer:
             self._engine.process([item.arrival for item in good])
 
 
-def _read(event: Any) -> _Item:
+def _read(event: Any) -> Item:
     payload = event.value or b""
     what = decode_order(payload) if is_order(payload) else decode_event(payload)
     if event.key != event_key(what.account):
         raise WrongKeyError("$.account", "is not the record's key; key events by their account")
     message = event.message
-    return _Item(event, Arrival(what, Source(message.topic, message.partition, message.offset)))
+    return Item(event, Arrival(what, Source(message.topic, message.partition, message.offset)))
 
 
 def _encoded(outcomes: list[Outcome]) -> list[tuple[bytes, bytes]]:

@@ -27,7 +27,7 @@ import msgspec
 from gamekeeper.detectors.account import Account
 from gamekeeper.detectors.base import Segment
 from gamekeeper.detectors.engine import Engine, Key, Source
-from gamekeeper.detectors.profile import DetectorProfile, Profile
+from gamekeeper.detectors.profile import Profile
 from gamekeeper.schemas.errors import StateError
 
 CODEC = 1
@@ -50,7 +50,7 @@ class Row(NamedTuple):
 class _Range(msgspec.Struct, array_like=True):
     """The live rows of one log: numbers from `first` up to, not including, `next`.
 
-    `setup` identifies the detector's options: rows that other options made are of no use.
+    `setup` identifies the detector's options and network: what others made is of no use.
     """
 
     detector: str
@@ -109,7 +109,7 @@ class Entry:
         self.topic = source.topic
         self.partition = source.partition
         self.offset = -1
-        self._setups = {each.detector: _setup(each) for each in profile.detectors}
+        self._setups = {each.detector: _digest(profile.setup(each)) for each in profile.detectors}
         self._logs: dict[tuple[str, str], _Log] = {}
         self._useless: list[bytes] = []
 
@@ -245,10 +245,8 @@ def _segment_key(key: Key, detector: str, log: str, number: int) -> bytes:
     return _encode((*key, detector, log, number))
 
 
-def _setup(each: DetectorProfile) -> str:
-    """Identify a detector's options; its threshold is not part of its state."""
-    options = msgspec.json.encode(each.options, order="sorted")
-    return hashlib.sha256(options).hexdigest()[:8]
+def _digest(setup: str) -> str:
+    return hashlib.sha256(setup.encode()).hexdigest()[:8]
 
 
 def _pieces(segment: Segment) -> Iterator[_Piece]:

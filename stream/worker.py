@@ -20,13 +20,12 @@ from typing import Any
 import structlog
 
 from gamekeeper.detectors.engine import Engine
-from gamekeeper.detectors.profile import Profile
 from gamekeeper.schemas.event import QueryEvent, event_key
 from gamekeeper.stream.batching import Batches, current
 from gamekeeper.stream.metrics import Metrics
 from gamekeeper.stream.outbox import Outbox
 from gamekeeper.stream.scores import encode_scores
-from gamekeeper.stream.scoring import Scored, Scorer
+from gamekeeper.stream.scoring import Records, Scored, Scorer
 from gamekeeper.stream.settings import Settings
 from gamekeeper.stream.store import Store
 
@@ -44,12 +43,12 @@ class Watcher:
     """The agent's body, and what must happen to it when partitions move and when it ends."""
 
     def __init__(
-        self, app: Any, table: Any, settings: Settings, profile: Profile, metrics: Metrics
+        self, app: Any, table: Any, settings: Settings, engine: Engine, metrics: Metrics
     ) -> None:
-        engine = Engine(profile)
         self._app = app
         self._settings = settings
-        self._profile = profile
+        self._engine = engine
+        self._features = engine.profile.features
         self._metrics = metrics
         self._store = Store(engine, settings.hot_accounts)
         self._scorer = Scorer(
@@ -70,7 +69,7 @@ class Watcher:
             max_bytes=MAX_BATCH_BYTES,
             pause=self._settings.batch_wait_ms / 1000,
         )
-        log.info("watching", topic=self._settings.topics.queries, profile=self._profile.hash)
+        log.info("watching", topic=self._settings.topics.queries, profile=self._engine.profile.hash)
         async with batches as self._batches:
             while events := await batches.take():
                 if self._closing:
@@ -96,7 +95,7 @@ class Watcher:
         generation = self._app.consumer_generation_id
         events = [event for event in events if event.message.generation_id == generation]
         for part in _parts(events):
-            scored = self._scorer.score(part)
+            scored = self._scorer.score(await self._read(part))
             await self._tell(scored)
             if self._app.consumer_generation_id != generation:
                 raise LostPartitionsError
@@ -106,6 +105,13 @@ class Watcher:
             self._count(part, scored)
         self._store.evict()
         self._metrics.hot_accounts.set(len(self._store))
+
+    async def _read(self, events: list[Any]) -> Records:
+        """Decode; run networks in a thread, as they take long enough for health to wait."""
+        records = self._scorer.read(events)
+        if self._engine.featurizers:
+            await asyncio.to_thread(self._scorer.featurize, records)
+        return records
 
     async def _tell(self, scored: Scored) -> None:
         if scored.verdicts:
@@ -129,6 +135,9 @@ class Watcher:
             metrics.dead_letters.labels(letter.kind).inc()
         for outcome in scored.outcomes:
             metrics.queries.inc(len(outcome.arrival.event))
+            if outcome.statistics:  # neither an order nor of a model that is not watched
+                for feature in self._features.difference(outcome.arrival.features or ()):
+                    metrics.featureless.labels(feature).inc()
             for verdict in outcome.verdicts:
                 metrics.verdicts.labels(verdict.detector, verdict.activity).inc()
         now = time.time()

@@ -153,12 +153,15 @@ def test_the_tap_imports_nothing_heavy() -> None:
     assert names <= {"gamekeeper", "numpy", "kafka", "crc32c", "msgspec"}
 
 
-def test_torch_stays_pinned_and_out_of_production() -> None:
-    """A newer torch pulls gigabytes of CUDA packages; only development uses torch at all."""
+def test_torch_stays_pinned_and_out_of_the_tap() -> None:
+    """A newer torch pulls gigabytes of CUDA packages; networks run in the service and in replay."""
     constraints = (ROOT / "constraints.txt").read_text().splitlines()
     assert "torch==2.13.0" in constraints
     extras = PROJECT["project"]["optional-dependencies"]
-    assert [name for name, lines in extras.items() if "torch" in map(name_of, lines)] == ["dev"]
+    assert [name for name, lines in extras.items() if "torch" in map(name_of, lines)] == [
+        "service",
+        "replay",
+    ]
 
 
 def test_constraints_cover_every_requirement() -> None:

@@ -24,7 +24,7 @@ from gamekeeper.schemas.errors import StateError
 SMALL: dict[str, dict[str, Any]] = {
     "prada": {"window": 120, "growths": 40},
     "prada-v1": {"growths": 40},
-    "similarity": {"history": 60},
+    "similarity": {"history": 60, "reserve": 12, "keep": 2},
 }
 NEEDED: dict[str, dict[str, Any]] = {"similarity": {"delta": 2.0}}
 """Options that have no default; 2.0 lies between the attack's steps and the digits' distances."""
@@ -36,6 +36,9 @@ CASES = [
         for mode, distance in (("paper", "l1"), ("paper", "cosine"), ("reference", "linf"))
     ),
     pytest.param("similarity", {"pairs": "all"}, id="similarity-all"),
+    pytest.param(
+        "likelihood", {"tails": "both", "center": -0.02, "beta": 0.3}, id="likelihood-both"
+    ),
 ]
 QUERIES = 420
 SIGNED = ["int8", "int16", "int32", "int64"]
@@ -53,13 +56,16 @@ def make(name: str, options: dict[str, Any]) -> Detector:
 def queries(first: int, inputs: NDArray[Any], labels: NDArray[np.int64]) -> Batch:
     """Make a batch whose embedding is a fixed random projection, `(n, 32)`, that keeps distances.
 
-    What float32 cannot hold becomes infinite, as it does where an event's float64 is narrowed.
+    Its log-likelihood is that of smooth rows, whose neighbouring values differ little. What float32
+    cannot hold becomes infinite, as it does where an event's float64 is narrowed.
     """
     rows = inputs.reshape(len(inputs), -1).astype(np.float64)
     projection = np.random.default_rng(0).normal(0, 32**-0.5, (rows.shape[1], 32))
     with np.errstate(all="ignore"):
         embedding = np.nan_to_num(rows @ projection).astype(np.float32)
-    return Batch(first=first, inputs=inputs, labels=labels, features={"embedding": embedding})
+        roughness = np.square(np.diff(rows, axis=1, prepend=0)).mean(1, keepdims=True)
+        features = {"embedding": embedding, "log_likelihood": (-roughness).astype(np.float32)}
+    return Batch(first=first, inputs=inputs, labels=labels, features=features)
 
 
 def traffic(seed: int = 0) -> Batch:
@@ -182,10 +188,11 @@ def test_inputs_are_neither_changed_nor_kept(name: str, options: dict[str, Any])
     batch, run = traffic(), Run(name, options)
     for start in range(0, QUERIES, 60):
         part = batch[start : start + 60]
-        given = [part.inputs, part.labels, part.features["embedding"]]
+        given = [part.inputs, part.labels, *part.features.values()]
         arrays = [array.copy() for array in given]
-        inputs, labels, embedding = arrays
-        run.feed(Batch(start, inputs, labels, features={"embedding": embedding}))
+        inputs, labels, *features = arrays
+        named = dict(zip(part.features, features, strict=True))
+        run.feed(Batch(start, inputs, labels, features=named))
         for array, before in zip(arrays, given, strict=True):
             assert np.array_equal(array, before)
             array.fill(7)

@@ -22,7 +22,13 @@ def walk(
     """Judge statistics that come `step` seconds apart, at a threshold of 1."""
     times = (np.arange(len(statistics)) * step * MICROSECONDS).astype(np.int64)
     changes = judge(
-        standing, np.array(statistics), times, threshold=1.0, policy=policy, name=finding
+        standing,
+        np.array(statistics),
+        times,
+        threshold=1.0,
+        policy=policy,
+        profile="p",
+        name=finding,
     )
     return list(changes)
 
@@ -85,6 +91,7 @@ def test_batches_do_not_matter(cut: int):
             times[rows],
             threshold=1.0,
             policy=policy,
+            profile="p",
             name=lambda row, start=rows.start: finding(row + start),
         )
         parts += [change._replace(row=change.row + rows.start) for change in changes]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+from hashlib import blake2b
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -27,15 +28,40 @@ RULES = ["nearest", "all"]
 each_rule = pytest.mark.parametrize("rule", RULES)
 
 
+def kept(query: int, share: int, secret: int) -> bool:
+    """Say whether a query is one of `share` that pass on."""
+    key = blake2b(str(secret).encode()).digest()
+    hashed = blake2b(query.to_bytes(8, "little"), key=key, digest_size=8).digest()
+    return int.from_bytes(hashed, "little") % share == 0
+
+
+def memories(
+    n: int, history: int, reserve: int = 400, keep: int = 4, secret: int = 0
+) -> list[list[list[int]]]:
+    """List which queries each memory holds when each of `n` queries arrives."""
+    held: list[list[int]] = [[], [], [], [], []]
+    before = []
+    for query in range(n):
+        before.append([list(each) for each in held])
+        held[0].append(query)
+        for level, most in enumerate([history, *[reserve] * 4]):
+            if len(held[level]) > most:
+                oldest = held[level].pop(0)
+                if level < 4 and kept(oldest, keep ** (level + 1), secret):
+                    held[level + 1].append(oldest)
+    return before
+
+
 def obvious(
-    vectors: Vectors, rule: str, delta: float, history: int = 10**6
+    vectors: Vectors, rule: str, delta: float, history: int = 10**6, **bounds: int
 ) -> tuple[list[float], list[tuple[int, int, float]]]:
-    """Count pairs by comparing every query with each of the last `history` before it."""
+    """Count pairs by comparing every query with each that any memory holds."""
     counts, pairs = [], []
-    for i, x in enumerate(vectors.astype(np.float64)):
+    for i, held in enumerate(memories(len(vectors), history, **bounds)):
         found = []
-        for j in range(max(0, i - history), i):
-            distance = float(np.sqrt(((x - vectors[j].astype(np.float64)) ** 2).sum()))
+        for j in sorted(chain(*held)):
+            difference = vectors[i].astype(np.float64) - vectors[j].astype(np.float64)
+            distance = float(np.sqrt((difference**2).sum()))
             if distance < delta:
                 found.append((distance, j))
         if found and rule == "nearest":
@@ -86,12 +112,27 @@ def test_pairs_are_those_of_the_obvious_loop(rule: str, size: int):
 
 @each_rule
 def test_forgotten_vectors_make_no_pairs(rule: str):
-    """With a history of 40, only the 40 queries before a query count, however they are cut."""
+    """With a history of 40 and no reserve, only the 40 queries before a query count."""
     vectors = clusters(1)
-    expected = obvious(vectors, rule, 0.35, 40)
+    expected = obvious(vectors, rule, 0.35, 40, reserve=0)
     assert expected[0][-1] < obvious(vectors, rule, 0.35)[0][-1]
     for size in (1, 33, 300):
-        assert feed(Similarity(pairs=rule, delta=0.35, history=40), vectors, size) == expected
+        found = feed(Similarity(pairs=rule, delta=0.35, history=40, reserve=0), vectors, size)
+        assert found == expected
+
+
+@each_rule
+def test_the_reserves_make_pairs_too(rule: str):
+    """Pairs with older queries are those of the obvious memories, named by their true indices."""
+    vectors = clusters(1)
+    bounds = {"history": 25, "reserve": 6, "keep": 2, "secret": 8}
+    expected = obvious(vectors, rule, 0.35, **bounds)
+    pairs = {(query, earlier) for query, earlier, _ in expected[1]}
+    for level, held in enumerate(zip(*memories(300, **bounds), strict=True)):
+        assert any(j in held[i] for i, j in pairs), f"no pair in memory {level}: change the seed"
+    assert expected[0][-1] < obvious(vectors, rule, 0.35)[0][-1], "nothing is forgotten"
+    for size in (1, 33, 300):
+        assert feed(Similarity(pairs=rule, delta=0.35, **bounds), vectors, size) == expected
 
 
 @each_rule
@@ -134,16 +175,18 @@ def test_repeats_are_pairs(rule: str, last: float):
     seed=st.integers(0, 5),
     cuts=st.sets(st.integers(1, 299), max_size=10),
     rule=st.sampled_from(RULES),
-    history=st.sampled_from([25, 150, 1000]),
+    bounds=st.sampled_from([(25, 6, 2), (25, 0, 4), (60, 30, 1), (150, 400, 4), (1000, 400, 4)]),
+    secret=st.integers(0, 2**64 - 1),
     delta=st.floats(1e-3, 1.0),
 )
 def test_any_batches_and_restores_are_the_same(
-    seed: int, cuts: set[int], rule: str, history: int, delta: float
+    seed: int, cuts: set[int], rule: str, bounds: tuple[int, int, int], secret: int, delta: float
 ):
     """Statistics and evidence of any cuts, restored at each, are those of the obvious loop."""
     vectors = clusters(seed)
-    counts, pairs = obvious(vectors, rule, delta, history)
-    options = {"pairs": rule, "delta": delta, "history": history}
+    kept = {**dict(zip(("history", "reserve", "keep"), bounds, strict=True)), "secret": secret}
+    counts, pairs = obvious(vectors, rule, delta, **kept)
+    options = {"pairs": rule, "delta": delta, **kept}
     detector, segments, found = build("similarity", options), list[Segment](), list[float]()
     for start, stop in pairwise([0, *sorted(cuts), 300]):
         found += detector.update(batch(start, vectors[start:stop])).tolist()
@@ -151,7 +194,7 @@ def test_any_batches_and_restores_are_the_same(
         before = [pair for pair in pairs if pair[0] < stop][-10:]
         assert [tuple(pair.values()) for pair in latest] == before
         segments += detector.drain()
-        segments = [s for s in segments if s.end > detector.horizon()["vectors"]]
+        segments = [s for s in segments if s.end > detector.horizon()[s.log]]
         header, detector = detector.header(), build("similarity", options)
         detector.load(header, segments)
     assert found == counts
@@ -186,7 +229,7 @@ def test_vectors_of_two_lengths_are_compared_with_their_like():
 
 def test_megabytes_bound_the_state():
     """Long vectors push out old ones before there are `history` of them."""
-    detector = Similarity(delta=1.0, megabytes=1)
+    detector = Similarity(delta=1.0, megabytes=1, reserve=0)
     vectors = np.random.default_rng(0).normal(0, 1, (40, 30_000)).astype(np.float32)
     detector.update(batch(0, vectors))
     assert detector.evidence(39)["remembered"] == 2**20 // (30_000 * 4)
@@ -195,22 +238,56 @@ def test_megabytes_bound_the_state():
     assert detector.update(batch(40, again)).tolist() == [1.0, 1.0]
 
 
-def test_what_a_crash_left_beyond_the_header_is_ignored():
+def test_bytes_bound_the_reserves():
+    """Vectors of many lengths stay within the limit, in the reserves as in the history."""
+    rng = np.random.default_rng(0)
+    options = {"delta": 1.0, "megabytes": 1, "history": 100, "reserve": 50, "keep": 2}
+    detector, segments, at = Similarity(**options), list[Segment](), 0
+    for length in rng.permutation(np.repeat([500, 20_000, 3, 90_000], 30)).tolist():
+        detector.update(batch(at, rng.normal(0, 1, (3, length)).astype(np.float32)))
+        at += 3
+        segments += detector.drain()
+        segments = [s for s in segments if s.end > detector.horizon()[s.log]]
+        assert sum(len(s.data) for s in segments) + len(detector.header()) <= detector.limit()
+    assert 2 < detector.evidence(0)["reserve"] < 100
+    restored = Similarity(**options)
+    restored.load(detector.header(), segments)
+    again = rng.normal(0, 1, (3, 500)).astype(np.float32)
+    assert restored.update(batch(at, again)).tolist() == detector.update(batch(at, again)).tolist()
+    assert restored.evidence(2) == detector.evidence(2)
+
+
+@pytest.mark.parametrize("bounds", [{}, {"history": 20, "reserve": 8, "keep": 2}])
+def test_what_a_crash_left_beyond_the_header_is_ignored(bounds: dict[str, Any]):
     """Segments of the lost batch are there when the header is older; the re-run is the same."""
+    vectors = clusters(3)
+    detector = Similarity(delta=0.35, **bounds)
+    detector.update(batch(0, vectors[:100]))
+    segments, header = detector.drain(), detector.header()
+    expected = detector.update(batch(100, vectors[100:]))
+    segments += detector.drain()
+    assert len({segment.log for segment in segments}) == (5 if bounds else 1)
+    restored = Similarity(delta=0.35, **bounds)
+    restored.load(header, segments)
+    assert np.array_equal(restored.update(batch(100, vectors[100:])), expected)
+    assert restored.evidence(199) == detector.evidence(199)
+
+
+def test_state_that_does_not_fit_is_refused():
+    """Missing and damaged segments and other options are errors; the secret is in none."""
     vectors = clusters(3)
     detector = Similarity(delta=0.35)
     detector.update(batch(0, vectors[:100]))
     segments, header = detector.drain(), detector.header()
-    expected = detector.update(batch(100, vectors[100:]))
-    restored = Similarity(delta=0.35)
-    restored.load(header, segments + detector.drain())
-    assert np.array_equal(restored.update(batch(100, vectors[100:])), expected)
     with pytest.raises(StateError, match="100 are missing"):
         Similarity(delta=0.35).load(header, [])
     with pytest.raises(StateError, match="damaged"):
         Similarity(delta=0.35).load(header, [Segment("vectors", 1, b"\x01\x00\x00\x00abc")])
     with pytest.raises(StateError, match="options"):
         Similarity(delta=0.36).load(header, segments)
+    with pytest.raises(StateError, match="options") as raised:
+        Similarity(delta=0.35, secret=987654321).load(header, segments)
+    assert "987654321" not in str(raised.value)
 
 
 def test_the_alarm_is_at_the_fiftieth_pair():
@@ -226,6 +303,7 @@ def test_the_alarm_is_at_the_fiftieth_pair():
         np.zeros(60, np.int64),
         threshold=each.threshold,
         policy=Policy(),
+        profile="",
         name=str,
     )
     assert next(iter(changes)).row == 50
@@ -233,12 +311,28 @@ def test_the_alarm_is_at_the_fiftieth_pair():
 
 
 def test_waiting_a_query_out_takes_a_history_of_others():
-    """A variant of a forgotten query makes no pair; one query sooner, it does."""
+    """Without a reserve a variant of a forgotten query makes no pair; one query sooner, it does."""
     fillers = 100.0 * np.eye(30, dtype=np.float32)
     for gap, pairs in ((29, 1.0), (30, 0.0)):
         sequence = np.concatenate([np.zeros((1, 30)), fillers[:gap], np.full((1, 30), 1e-3)])
-        detector = Similarity(delta=0.5, history=30)
+        detector = Similarity(delta=0.5, history=30, reserve=0)
         assert detector.update(batch(0, sequence.astype(np.float32)))[-1] == pairs
+
+
+@pytest.mark.parametrize(
+    ("gap", "share"), [(200, 1), (400, 1 / 4), (1_400, 1 / 16), (5_000, 1 / 64)]
+)
+def test_who_waits_still_makes_pairs(gap: int, share: float):
+    """Variants so far apart pair with the stated chance, other ones for every secret."""
+    seeds = np.random.default_rng(0).normal(0, 1, (gap, 8)).astype(np.float32)
+    vectors, caught = np.concatenate([seeds, seeds]), []
+    for secret in (1, 2):
+        detector = Similarity(delta=1e-3, history=200, reserve=100, secret=secret)
+        pairs = feed(detector, vectors, 250)[1]
+        assert all(query - earlier == gap for query, earlier, _ in pairs)
+        assert abs(len(pairs) - gap * share) <= 4 * (gap * share * (1 - share)) ** 0.5
+        caught.append({earlier for _, earlier, _ in pairs})
+    assert share == 1 or len(caught[0] & caught[1]) < 0.5 * len(caught[0])
 
 
 def test_the_engine_passes_embeddings_on():
@@ -292,6 +386,10 @@ def test_evidence_is_json():
         ({"delta": 1.0, "pairs": "some"}, "nearest, all"),
         ({"delta": 1.0, "history": 0}, "at least 1"),
         ({"delta": 1.0, "megabytes": 0}, "at least 1"),
+        ({"delta": 1.0, "reserve": -1}, "reserve is at least 0"),
+        ({"delta": 1.0, "keep": 0}, "keep at least 1"),
+        ({"delta": 1.0, "secret": -1}, "secret"),
+        ({"delta": 1.0, "secret": 2**64}, "secret"),
     ],
 )
 def test_options_are_checked(options: dict[str, Any], message: str):

@@ -226,9 +226,15 @@ def test_score_rows() -> None:
     assert score_rows("ada", "digits", 4, 10, statistics).column("time").unique().to_pylist()
 
 
+PACKED = {"agreeing", "evidence", "promise", "first_time", "last_time"}
+
+
 def test_verdict_rows(make_verdict: MakeVerdict) -> None:
     """A row holds the verdict's fields, nested ones as JSON, and where the verdict lies."""
-    verdicts = [make_verdict(evidence={"b": float("nan"), "a": [1]}), make_verdict(id="w")]
+    verdicts = [
+        make_verdict(evidence={"b": float("nan"), "a": [1]}),
+        make_verdict(id="w", agreeing=("prada",)),
+    ]
     batch = verdict_rows(verdicts, [("gamekeeper.verdicts", 1, 7), None])
     assert batch.schema == VERDICTS
     batch.validate(full=True)
@@ -238,7 +244,8 @@ def test_verdict_rows(make_verdict: MakeVerdict) -> None:
     assert (first["_topic"], first["_partition"], first["_offset"]) == ("gamekeeper.verdicts", 1, 7)
     assert (second["_topic"], second["_partition"], second["_offset"]) == (None, None, None)
     assert batch.column("last_time").cast(pa.int64()).to_pylist() == [verdicts[0].last_time] * 2
-    for name in set(Verdict.__struct_fields__) - {"evidence", "promise", "first_time", "last_time"}:
+    assert (first["agreeing"], second["agreeing"]) == ([], ["prada"])
+    for name in set(Verdict.__struct_fields__) - PACKED:
         assert second[name] == getattr(verdicts[1], name)
     assert verdict_rows(verdicts).column("_topic").null_count == 2
     assert verdict_rows([]).num_rows == 0

@@ -106,7 +106,7 @@ class Bench:
 
     def score(self, *records: Any) -> Scored:
         """Score records and store the rows."""
-        scored = self.scorer.score(records)
+        scored = self.scorer.score(self.scorer.read(records))
         self.rows.update({row.key: row.value for row in scored.rows if row.value is not None})
         return scored
 

@@ -1,0 +1,192 @@
+"""Likelihood: are an account's queries less likely, on average, than benign ones?
+
+Zhang and Wagner, section VI-B: a model of benign inputs says how likely a query is; crafted queries
+are less likely than natural ones. The detector follows the mean m and the sample standard deviation
+s of an account's log-likelihoods and alarms when the upper bound m + beta * s is below what benign
+users have on average. Which model, and how its log-likelihoods are scaled, is the featurizer's.
+
+Log-likelihoods come from `Batch.features["log_likelihood"]`. A query without one leaves the
+statistic as it was.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+import numpy as np
+
+from gamekeeper.detectors.base import LIKELIHOOD, Batch, Detector, Floats, Segment
+from gamekeeper.schemas.errors import ProfileError, StateError
+
+TAILS = ("lower", "both")
+CODEC = 1
+LEAST = 5
+"""Queries that the evidence names."""
+
+_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+class _Moments(NamedTuple):
+    """What is known of the log-likelihoods so far.
+
+    `seen` counts them, `squares` is the sum of squared deviations from the mean, `least` has the
+    least likely queries as `(log-likelihood, query)`, the least first, of equals the oldest.
+    """
+
+    seen: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    least: tuple[tuple[float, int], ...] = ()
+
+    def std(self) -> float:
+        """Give the sample standard deviation, 0 for fewer than two."""
+        return math.sqrt(self.squares / (self.seen - 1)) if self.seen > 1 else 0.0
+
+    def add(self, value: float, query: int) -> _Moments:
+        """Take one more, by Welford's update: no cancellation, and one after another."""
+        seen = self.seen + 1
+        mean = self.mean + (value - self.mean) / seen
+        squares = self.squares + (value - self.mean) * (value - mean)
+        least = self.least
+        if len(least) < LEAST or value < least[-1][0]:
+            ranked = list(least)
+            bisect.insort(ranked, (value, query))
+            least = tuple(ranked[:LEAST])
+        return _Moments(seen, mean, squares, least)
+
+
+class Likelihood(Detector):
+    """How far an account's log-likelihoods lie from benign ones; NaN before `warm_up` of them.
+
+    With `center` the benign mean, m and s as above, in units of the log-likelihood:
+
+    * `lower`, the paper's rule: center - (m + beta * s). The paper alarms when m + beta * s is
+      below alpha, that is when this is above center - alpha; so alpha is in the threshold.
+    * `both`: |center - m| - beta * s, the larger of the lower tail's statistic and its mirror image
+      for the upper tail, center outside m +- beta * s. The paper discusses this form and leaves it
+      out, as natural seeds can be likelier than benign traffic. It sees attackers whose queries are
+      too plain: a constant image is reconstructed all too well.
+
+    Its limits. Above beta = 0 an attacker can hide behind his own spread: one query of absurdly
+    low likelihood widens s by more than it lowers m, for a long time to come. At any beta he can
+    balance crafted queries with ones likelier than benign, and m is over the whole life, so that a
+    long honest use weighs against what follows. And what the model was not trained on is unlikely,
+    benign or not (section VIII-B: 1.2 to 1.5 % alarms per query on benign images of other sets).
+
+    State is a few numbers, below 1 KiB; nothing is forgotten.
+    """
+
+    name: ClassVar[str] = "likelihood"
+    feature: ClassVar[str] = LIKELIHOOD
+    threshold = math.nan
+    """None suits all: log-likelihoods are scaled by their model. The profile has to name one."""
+    _moments: _Moments
+    _rows: list[_Moments]  # after each query of the last batch
+
+    def __init__(
+        self,
+        *,
+        tails: str = "lower",
+        beta: float = 0.0,
+        center: float = math.nan,
+        warm_up: int = 50,
+    ) -> None:
+        """Choose the tails, and what is compared with what.
+
+        `beta` is the half width of the interval around m in standard deviations, `center` the mean
+        log-likelihood of benign queries; both are calibrated with the threshold, as is `beta`'s
+        0: no interval. A `center` of NaN is one not given: 0 for the lower tail, where it only
+        shifts the threshold, and refused for both. The statistic starts at query number `warm_up`
+        that has a log-likelihood (section VIII-B: 50). Raises `ProfileError`.
+        """
+        if tails not in TAILS:
+            raise ProfileError(f"likelihood.tails is {tails!r}; there are: {', '.join(TAILS)}")
+        if not 0 <= beta <= _FLOAT32:
+            raise ProfileError(f"likelihood.beta is {beta}: give a number of standard deviations")
+        if math.isnan(center) and tails == "both":
+            raise ProfileError(
+                "likelihood.tails is 'both', so likelihood.center has to be given: the mean "
+                "log-likelihood of benign queries"
+            )
+        if abs(center) > _FLOAT32:
+            raise ProfileError(f"likelihood.center is {center}: give a log-likelihood")
+        if warm_up < 2:
+            raise ProfileError(f"likelihood.warm_up is {warm_up}: a deviation needs 2 queries")
+        self._tails, self._beta, self._warm_up = tails, float(beta), warm_up
+        self._center = 0.0 if math.isnan(center) else float(center)
+        self._options = [tails, self._beta, self._center, warm_up]
+        self.reset()
+
+    def update(self, batch: Batch) -> Floats:
+        """Take `n` queries; return `(n,)` distances from benign, NaN before `warm_up`."""
+        values = batch.features.get(LIKELIHOOD)
+        if values is None or not values[:1].size:
+            self._rows = [self._moments] * len(batch)
+        else:
+            self._rows = []
+            finite = np.nan_to_num(values[:, 0], posinf=_FLOAT32, neginf=-_FLOAT32)
+            for query, value in enumerate(finite.tolist(), batch.first):
+                self._moments = self._moments.add(value, query)
+                self._rows.append(self._moments)
+        return np.array([self._statistic(row) for row in self._rows], np.float64)
+
+    def _statistic(self, moments: _Moments) -> float:
+        if moments.seen < self._warm_up:
+            return math.nan
+        below = self._center - moments.mean
+        distance = below if self._tails == "lower" else abs(below)
+        return distance - self._beta * moments.std()
+
+    def evidence(self, row: int) -> dict[str, Any]:
+        """Give the moments as of `row`, and name the least likely queries, the least first."""
+        moments = self._rows[row]
+        return {
+            "tails": self._tails,
+            "center": self._center,
+            "beta": self._beta,
+            "mean": moments.mean,
+            "std": moments.std(),
+            "count": moments.seen,
+            "least_likely": [
+                {"query": query, "log_likelihood": value} for value, query in moments.least
+            ],
+        }
+
+    def reset(self) -> None:
+        """Forget all queries."""
+        self._moments = _Moments()
+        self._rows = []
+
+    def drain(self) -> list[Segment]:
+        """Hand out nothing: there are no logs."""
+        return []
+
+    def header(self) -> bytes:
+        """Encode options and moments."""
+        return msgspec.msgpack.encode([CODEC, self._options, *self._moments])
+
+    def horizon(self) -> dict[str, int]:
+        """Name no log."""
+        return {}
+
+    def load(self, header: bytes, segments: Sequence[Segment]) -> None:
+        """Restore a fresh detector; raises `StateError` where the header does not fit."""
+        try:
+            codec, options, seen, mean, squares, least = msgspec.msgpack.decode(header)
+            moments = _Moments(seen, mean, squares, tuple((v, query) for v, query in least))
+        except (msgspec.DecodeError, ValueError, TypeError) as error:
+            raise StateError(f"the header of likelihood is damaged: {error}") from error
+        if codec != CODEC or options != self._options:
+            raise StateError(
+                f"saved likelihood state is of codec {codec} with options {options}, this detector "
+                f"of codec {CODEC} with {self._options}: start the account afresh"
+            )
+        self._moments = moments
+
+    def limit(self) -> int:
+        """State the most bytes of state: the header."""
+        return 1024

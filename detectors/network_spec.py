@@ -1,0 +1,141 @@
+"""What a learned network is made of, as plain JSON: its kind, its inputs and its widths.
+
+A spec lies beside the weights in a network's file, so that the file alone says how to use it. A
+plain mapping is all that others handle; here it is checked and its defaults are filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from gamekeeper.schemas.errors import ProfileError
+
+Spec = Mapping[str, Any]
+"""`{"kind": ..., "feature": ..., "shape": [...], "low": ..., "high": ..., widths}`."""
+
+SIDES = (8, 64)
+"""Images are this many pixels wide and high: two poolings leave something, and it stays quick."""
+MOST_CHANNELS = 4
+"""A last axis of at most this many, after a first of more, is the channels'."""
+
+_FLOAT32 = float(np.finfo(np.float32).max)
+
+Width = Annotated[int, Meta(ge=1, le=4096)]
+Count = Annotated[int, Meta(ge=1, le=65536)]
+
+
+class _Base(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
+):
+    """What all kinds have: one row's shape as events carry it, and the range of its values."""
+
+    shape: tuple[Count, ...]
+    low: float = 0.0
+    high: float = 1.0
+
+    @property
+    def layout(self) -> tuple[int, ...]:
+        """The shape that the network takes: `(c, h, w)` or `(d,)`."""
+        return layout(self.shape)
+
+
+class ConvEncoderSpec(_Base, frozen=True, tag="conv-encoder"):
+    """Images to embeddings; the widths of Zhang and Wagner's encoder (that of their [5])."""
+
+    feature: Literal["embedding"] = "embedding"
+    channels: Annotated[tuple[Width, ...], Meta(min_length=1, max_length=3)] = (32, 64)
+    hidden: Width = 512
+    dimensions: Width = 256
+
+
+class MlpEncoderSpec(_Base, frozen=True, tag="mlp-encoder"):
+    """Vectors to embeddings."""
+
+    feature: Literal["embedding"] = "embedding"
+    hidden: Width = 256
+    dimensions: Width = 64
+
+
+class VqVaeSpec(_Base, frozen=True, tag="vq-vae"):
+    """Images to log-likelihoods; the widths and constants of van den Oord et al."""
+
+    feature: Literal["log_likelihood"] = "log_likelihood"
+    hidden: Annotated[int, Meta(ge=2, le=4096)] = 128
+    layers: Annotated[int, Meta(ge=0, le=16)] = 2
+    residual: Width = 32
+    codes: Count = 512
+    code: Width = 64
+    beta: Annotated[float, Meta(gt=0)] = 0.25
+    decay: Annotated[float, Meta(gt=0, lt=1)] = 0.99
+
+
+class GaussianMixtureSpec(_Base, frozen=True, tag="gaussian-mixture"):
+    """Vectors to log-likelihoods."""
+
+    feature: Literal["log_likelihood"] = "log_likelihood"
+    components: Annotated[int, Meta(ge=1, le=256)] = 8
+
+
+ImageSpec = ConvEncoderSpec | VqVaeSpec
+NetworkSpec = ConvEncoderSpec | MlpEncoderSpec | VqVaeSpec | GaussianMixtureSpec
+
+
+def parse(spec: Spec) -> NetworkSpec:
+    """Check a spec and fill in its defaults; raises `ProfileError` naming the fault."""
+    try:
+        # By way of JSON: what is not JSON could not be written into the network's file.
+        parsed: NetworkSpec = msgspec.json.decode(msgspec.json.encode(spec), type=NetworkSpec)
+    except (msgspec.MsgspecError, TypeError) as error:
+        raise ProfileError(f"not the spec of a network: {error}") from error
+    if not -_FLOAT32 <= parsed.low < parsed.high <= _FLOAT32:
+        raise ProfileError(
+            f"the spec's values lie from low {parsed.low} to high {parsed.high}: give the range "
+            "of the training data's values"
+        )
+    _check_shape(parsed)
+    return parsed
+
+
+def plain(spec: NetworkSpec) -> dict[str, Any]:
+    """Give a spec as a plain JSON-able mapping, with nothing left out."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(spec))
+    return plain
+
+
+def layout(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Say how a network sees rows of a shape: images as `(c, h, w)`, everything else unchanged.
+
+    >>> layout((28, 28)), layout((32, 32, 3)), layout((3, 32, 32)), layout((7,))
+    ((1, 28, 28), (3, 32, 32), (3, 32, 32), (7,))
+    """
+    if len(shape) == 2:
+        return (1, *shape)
+    if channels_last(shape):
+        return (shape[2], shape[0], shape[1])
+    return shape
+
+
+def channels_last(shape: tuple[int, ...]) -> bool:
+    """Say whether rows of a shape are images with the channels on the last axis."""
+    return len(shape) == 3 and shape[2] <= MOST_CHANNELS < shape[0]
+
+
+def _check_shape(spec: NetworkSpec) -> None:
+    least, most = SIDES
+    if not isinstance(spec, ImageSpec):
+        if len(spec.shape) != 1 or spec.shape[0] > 4096:
+            raise ProfileError(f"{_kind(spec)} takes rows of shape (d,), d to 4096: {spec.shape}")
+    elif len(spec.layout) != 3 or not all(least <= side <= most for side in spec.layout[1:]):
+        raise ProfileError(
+            f"{_kind(spec)} takes images (h, w), (h, w, c) or (c, h, w) with sides of "
+            f"{least} to {most} pixels, not rows of shape {spec.shape}"
+        )
+
+
+def _kind(spec: NetworkSpec) -> str:
+    return str(spec.__struct_config__.tag)
