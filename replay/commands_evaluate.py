@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 import msgspec
+import pyarrow as pa
 
-from gamekeeper.detectors.profile import Profile, default_profile, load_profile, override
+from gamekeeper.detectors.profile import Profile, override
 from gamekeeper.replay.evaluate import BATCH, LifeResult, cores
 from gamekeeper.replay.evaluate import evaluate as run_evaluation
 from gamekeeper.replay.output import json_line, print_table, progress, warn
+from gamekeeper.replay.profiles import open_profile
 from gamekeeper.replay.report import DEFINITIONS, HEADINGS, Row, cells, tabulate
+from gamekeeper.replay.sweep import COLUMNS, PLOTS, check, choices, clear
+from gamekeeper.replay.sweep import FILE as SWEPT
+from gamekeeper.replay.sweep import HEADINGS as SWEEP_HEADINGS
+from gamekeeper.replay.sweep import cells as sweep_cells
+from gamekeeper.replay.sweep import sweep as run_sweep
 
 
-@click.command(
-    epilog="Example: gamekeeper evaluate sample --out results --set prada.threshold=0.03"
-)
+class Swept(NamedTuple):
+    """A sweep's table and the plots that were drawn of it."""
+
+    table: pa.Table
+    plots: list[Path]
+
+
+@click.command(epilog="Example: gamekeeper evaluate sample --out results --sweep")
 @click.argument("traces", metavar="TRACE...", nargs=-1, required=False)
 @click.option(
     "--out",
@@ -36,6 +49,9 @@ from gamekeeper.replay.report import DEFINITIONS, HEADINGS, Row, cells, tabulate
     metavar="NAME.OPTION=VALUE",
     help="Set a detector's option or `threshold`, or the `policy`'s mode; repeatable.",
 )
+@click.option(
+    "--sweep", is_flag=True, help="Try every threshold, too: OUT/sweep.parquet and OUT/plots."
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: all cores]")
 @click.option(
     "--batch",
@@ -53,6 +69,7 @@ def evaluate(
     profile: Path | None,
     detectors: tuple[str, ...],
     sets: tuple[str, ...],
+    sweep: bool,
     jobs: int | None,
     batch: int,
     form: str,
@@ -61,22 +78,30 @@ def evaluate(
 
     TRACE is a Parquet file, a folder of them, or the word `sample`: the trace that ships with
     Gamekeeper. Scores and verdicts go to OUT/scores and OUT/verdicts, which `gamekeeper sql`
-    reads. Without a profile, hardened PRADA runs with its defaults.
+    reads. Without a profile, hardened PRADA runs with its defaults. --sweep shows what each
+    threshold would have done to these accounts; to be promised a rate, use `gamekeeper calibrate`.
     """
     if not traces:
         raise click.UsageError("name a trace, or the word `sample` for the one that ships")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop ends the processes, too
-    chosen = override(load_profile(profile) if profile else default_profile(), sets, detectors)
-    results = _evaluate(traces, out, chosen, jobs or cores(), batch)
+    opened, networks = open_profile(profile)
+    chosen = override(opened, sets, detectors)
+    if sweep:
+        check(chosen)
+    clear(out)
+    results = _evaluate(traces, out, chosen, networks, jobs or cores(), batch)
     rows = tabulate(results)
+    swept = _sweep(out, chosen) if sweep else None
     if form == "json":
-        click.echo(json_line(_document(traces, out, chosen, rows)))
+        click.echo(json_line(_document(traces, out, chosen, rows, swept)))
     else:
         _print(chosen, rows, out)
+        if swept:
+            _print_sweep(swept, out)
 
 
 def _evaluate(
-    traces: tuple[str, ...], out: Path, profile: Profile, jobs: int, batch: int
+    traces: tuple[str, ...], out: Path, profile: Profile, networks: Path, jobs: int, batch: int
 ) -> list[LifeResult]:
     with progress() as bar:
         task = bar.add_task("reading", total=None)
@@ -84,13 +109,29 @@ def _evaluate(
         def advance(done: int, total: int) -> None:
             bar.update(task, description="queries", completed=done, total=total)
 
-        return run_evaluation(traces, out, profile, jobs=jobs, batch=batch, advance=advance)
+        return run_evaluation(
+            traces, out, profile, networks=networks, jobs=jobs, batch=batch, advance=advance
+        )
+
+
+def _sweep(out: Path, profile: Profile) -> Swept:
+    from gamekeeper.replay.plots import plot  # the other commands need not wait for Altair
+
+    with progress() as bar:
+        task = bar.add_task("thresholds", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        table = run_sweep(out, profile, advance)
+        bar.update(task, description="plots", total=None, completed=0)
+        return Swept(table, plot(out, profile, table, advance))
 
 
 def _document(
-    traces: tuple[str, ...], out: Path, profile: Profile, rows: list[Row]
-) -> dict[str, object]:
-    return {
+    traces: tuple[str, ...], out: Path, profile: Profile, rows: list[Row], swept: Swept | None
+) -> dict[str, Any]:
+    document: dict[str, Any] = {
         "schema": 1,
         "traces": list(traces),
         "out": str(out),
@@ -98,6 +139,15 @@ def _document(
         "results": rows,
         "definitions": DEFINITIONS,
     }
+    if swept:
+        document["sweep"] = {
+            "file": str(out / SWEPT),
+            "rows": len(swept.table),
+            "columns": COLUMNS,
+            "plots": list(map(str, swept.plots)),
+            "choices": [choice.document() for choice in choices(swept.table)],
+        }
+    return document
 
 
 def _print(profile: Profile, rows: list[Row], out: Path) -> None:
@@ -113,3 +163,12 @@ def _print(profile: Profile, rows: list[Row], out: Path) -> None:
     for name in ("alarmed", "alarms_per_query", "chunk_fpr", "queries_to_detection"):
         click.echo(f"{name.replace('_', ' ')}: {DEFINITIONS[name]}")
     warn(f"scores and verdicts are in {out}; look with: gamekeeper sql --data {out}")
+
+
+def _print_sweep(swept: Swept, out: Path) -> None:
+    title = "\nother thresholds, on the same accounts"
+    print_table(SWEEP_HEADINGS, [sweep_cells(each) for each in choices(swept.table)], title)
+    click.echo(
+        "chosen by the accounts they are measured on, these promise nothing: gamekeeper calibrate"
+    )
+    warn(f"every threshold is in {out / SWEPT}, plots (PNG and HTML) are in {out / PLOTS}")

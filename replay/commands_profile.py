@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from gamekeeper.detectors.profile import Profile, default_profile, load_profile
+from gamekeeper.detectors.profile import Profile
 from gamekeeper.replay.benign_lives import naming
 from gamekeeper.replay.evaluate import cores
 from gamekeeper.replay.false_alarms import HEADINGS, JUDGEMENTS, cells, document, overall
 from gamekeeper.replay.output import json_line, print_table, printable, progress, warn
-from gamekeeper.replay.profiles import differences, options, promised
+from gamekeeper.replay.profiles import differences, open_profile, options, promised
 from gamekeeper.replay.verify import Verification
 from gamekeeper.replay.verify import verify as run_verification
 
@@ -37,9 +37,9 @@ _format = click.option(
 def show(path: Path | None, form: str) -> None:
     """Show a profile: detectors, thresholds, policy and promise.
 
-    Without PROFILE, it is the one that is used where none is given.
+    Without PROFILE, it is the one that is used where none is given; `sample` is the one that ships.
     """
-    shown = load_profile(path) if path else default_profile()
+    shown, _ = open_profile(path)
     if form == "json":
         click.echo(json_line({"hash": shown.hash, **msgspec.structs.asdict(shown)}))
         return
@@ -81,7 +81,7 @@ def _policy(shown: Profile) -> str:
 @_format
 def diff(before: Path, after: Path, form: str) -> None:
     """Show what changed from profile A to profile B."""
-    old, new = load_profile(before), load_profile(after)
+    (old, _), (new, _) = open_profile(before), open_profile(after)
     found = differences(old, new)
     if form == "json":
         changes = [each._asdict() for each in found]
@@ -117,7 +117,7 @@ def verify(
     that ever alarm, by any detector, is above the promised rate.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop ends the processes, too
-    checked = load_profile(path)
+    checked, networks = open_profile(path)
     with progress() as bar:
         task = bar.add_task("reading", total=None)
 
@@ -127,6 +127,7 @@ def verify(
         result = run_verification(
             traces,
             checked,
+            networks=networks,
             exclude=exclude,
             exclude_kinds=exclude_kind,
             jobs=jobs or cores(),

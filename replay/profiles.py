@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Collection
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from gamekeeper.detectors.catalog import DETECTORS
-from gamekeeper.detectors.profile import DetectorProfile, Profile, Promise
+from gamekeeper.detectors.profile import (
+    DetectorProfile,
+    NetworkRef,
+    Profile,
+    Promise,
+    default_profile,
+    load_profile,
+)
 from gamekeeper.schemas.errors import ProfileError
+
+
+def open_profile(path: Path | None) -> tuple[Profile, Path]:
+    """Read a profile; say the folder of its networks, too.
+
+    No path is the built-in profile, `sample` the one that ships beside the sample trace. Raises
+    `ProfileError`.
+    """
+    if path is None:
+        return default_profile(), Path()
+    if path == Path("sample"):
+        path = Path(str(files("gamekeeper.replay") / "sample" / "profile.json"))
+    return load_profile(path), path.parent
 
 
 def write_profile(profile: Profile, path: Path) -> None:
@@ -29,6 +52,28 @@ def write_profile(profile: Profile, path: Path) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ProfileError(f"{path}: cannot write the profile: {error.strerror}") from error
+
+
+def adopt(networks: Path, out: Path, features: Collection[str]) -> tuple[NetworkRef, ...]:
+    """Copy a folder's networks for these features beside the profile at `out`, named after it.
+
+    Raises `ProfileError` where one is missing or cannot be written.
+    """
+    return tuple(
+        _adopt(networks / f"{feature}.safetensors", out, feature) for feature in sorted(features)
+    )
+
+
+def _adopt(source: Path, out: Path, feature: str) -> NetworkRef:
+    target = out.with_name(f"{out.stem}.{feature}.safetensors")
+    try:
+        data = source.read_bytes()
+        target.write_bytes(data)
+    except OSError as error:
+        raise ProfileError(
+            f"{error.filename}: {error.strerror}; `gamekeeper train` writes {source.name}"
+        ) from error
+    return NetworkRef(feature=feature, file=target.name, sha256=sha256(data).hexdigest())
 
 
 def options(each: DetectorProfile) -> dict[str, Any]:
@@ -52,6 +97,7 @@ def flat(profile: Profile) -> dict[str, Any]:
     for each in profile.detectors:
         values[f"{each.detector}.threshold"] = each.threshold
         values |= {f"{each.detector}.{name}": value for name, value in options(each).items()}
+    values |= {f"networks.{each.feature}": each.sha256 for each in profile.networks}
     for group, part in (("policy", profile.policy), ("promise", profile.promise)):
         builtins: dict[str, Any] = msgspec.to_builtins(part)
         values |= {f"{group}.{name}": value for name, value in builtins.items()}

@@ -27,6 +27,7 @@ def verify(
     paths: Iterable[Path | str],
     profile: Profile,
     *,
+    networks: Path = Path(),
     exclude: Collection[str] = (),
     exclude_kinds: Collection[str] = (),
     jobs: int = 1,
@@ -34,9 +35,10 @@ def verify(
 ) -> Verification:
     """Count the benign accounts that ever alarm in the promised life.
 
-    `advance` is told the accounts scored so far and in all. Raises `ProfileError` for a profile
-    that promises nothing or watches another model, `TraceError` for faulty traces, for attacks
-    that are not excluded and where no account reaches the life.
+    `networks` is the folder where the files of the profile's networks lie. `advance` is told the
+    accounts scored so far and in all. Raises `ProfileError` for a profile that promises nothing or
+    watches another model, `TraceError` for faulty traces, for attacks that are not excluded and
+    where no account reaches the life.
     """
     alpha, queries = profile.promise.alpha, profile.promise.life
     if alpha is None or queries is None:
@@ -55,7 +57,9 @@ def verify(
                 f"of {len(lives)} has {longest}: record for longer, or calibrate with --life "
                 f"{longest}"
             )
-        accounts = measure(store, chosen, profile, queries, jobs=jobs, advance=advance)
+        accounts = measure(
+            store, chosen, profile, queries, networks=networks, jobs=jobs, advance=advance
+        )
     return Verification(
         measured=count(profile, accounts, alpha),
         short=[life for life in lives if life.queries < queries],

@@ -1,0 +1,118 @@
+"""Queries to detection against false-alarm rates: how late, at what price."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import altair as alt
+
+from gamekeeper.replay.life import ANY
+from gamekeeper.replay.output import printable
+from gamekeeper.replay.plot_parts import (
+    HEIGHT,
+    WIDTH,
+    Chart,
+    Data,
+    Row,
+    legend,
+    pairs,
+    panel_title,
+    scale_of,
+    share_axis,
+    share_scale,
+    stacked,
+    thin,
+    told,
+)
+from gamekeeper.replay.report import BENIGN
+from gamekeeper.replay.sweep import ALL_ATTACKS
+
+# A rate's column, what it is a share of, and in words.
+_PRICES = (
+    ("share", "accounts", "Lifetime false-alarm rate (share of benign accounts)"),
+    ("chunk_fpr", "chunks", "Chunk FPR (share of benign 50-query chunks)"),
+)
+
+
+def detection(data: Data, rows: Sequence[Row]) -> Chart | None:
+    """Draw a sweep's rows, two panels per detector: the median against either rate.
+
+    None without benign accounts, or where no kind of attack is ever caught by half.
+    """
+    # Minus infinity, where all alarm at once, would only stretch the axes.
+    rows = [row for row in rows if any(math.isfinite(value) for _, value in row["thresholds"])]
+    names = dict.fromkeys(benign["detector"] for benign, _ in pairs(rows))
+    kinds = sorted({row["kind"] for row in rows if row["role"] == "attack"} - {ALL_ATTACKS})
+    medians = [row["detection_median"] for row in rows if row["kind"] in kinds]
+    caught = [median for median in medians if median is not None]
+    if not caught:
+        return None
+    scale = alt.Scale(type="log", domain=[0.8 * min(caught), 1.2 * max(caught)])
+    panels = []
+    for name in names:
+        own = [row for row in rows if row["detector"] == name]
+        pair = [_panel(data, own, kinds, price, scale) for price in _PRICES]
+        panels.append(alt.hconcat(*pair, title=panel_title(name)))
+    return stacked(
+        panels,
+        "How late attacks are noticed, at what price in false alarms",
+        "Median over the attacks of a kind at the lowest threshold of each rate; a line begins "
+        "where half are caught. Diamonds: the profile's own",
+    )
+
+
+def _panel(
+    data: Data,
+    rows: Sequence[Row],
+    kinds: Sequence[str],
+    price: tuple[str, str, str],
+    scale: alt.Scale,
+) -> Chart:
+    column, trials, words = price
+    total = next(row[trials] for row in rows if row["kind"] == BENIGN)
+    x = alt.X("price:Q", title=words, scale=share_scale(total), axis=share_axis(total))
+    y = alt.Y(
+        "queries:Q",
+        title="Queries to detection (median)",
+        scale=scale,
+        axis=alt.Axis(format=",d", tickCount=6),
+    )
+    names = list(map(printable, kinds))
+    colour = alt.Color("kind:N", title=None, scale=scale_of(names), sort=names, legend=legend())
+    points = _points(rows, kinds, column)
+    path = data.chart(thin(_fewest(points), "kind")).mark_line(
+        interpolate="step-after", strokeWidth=2, opacity=0.85
+    )
+    own = data.chart([point for point in points if point["own"]]).mark_point(
+        shape="diamond", size=90, filled=True, opacity=1
+    )
+    tips = ["kind:N", "price:Q", "queries:Q", "thresholds:N"]
+    return alt.layer(
+        *(each.encode(x=x, y=y, color=colour, tooltip=tips) for each in (path, own))
+    ).properties(width=WIDTH // 2, height=HEIGHT * 3 // 4)
+
+
+def _points(rows: Sequence[Row], kinds: Sequence[str], column: str) -> list[Row]:
+    prices = {row["point"]: row[column] for row in rows if row["kind"] == BENIGN}
+    return [
+        {
+            "kind": printable(row["kind"]),
+            "price": prices[row["point"]],
+            "queries": row["detection_median"],
+            "own": row["own"],
+            "detector": row["detector"],
+            "thresholds": told(row),
+        }
+        for row in rows
+        if row["kind"] in kinds and row["detection_median"] is not None
+    ]
+
+
+def _fewest(points: Sequence[Row]) -> list[Row]:
+    """Keep for each kind and price the fewest queries, along the path that was swept."""
+    path = [point for point in points if not (point["own"] and point["detector"] == ANY)]
+    kept: dict[tuple[str, float], Row] = {}
+    for point in sorted(path, key=lambda each: (each["kind"], each["price"], each["queries"])):
+        kept.setdefault((point["kind"], point["price"]), point)
+    return list(kept.values())
