@@ -27,6 +27,7 @@ from gamekeeper.replay.account_rule import (
 from gamekeeper.replay.benign_lives import benign_lives, longest_reached, reaching
 from gamekeeper.replay.contamination import Suspect, suspects
 from gamekeeper.replay.false_alarms import FalseAlarms, count, overall
+from gamekeeper.replay.fitting import fit
 from gamekeeper.replay.maxima import Maxima, measure
 from gamekeeper.replay.trace import Life, open_trace
 from gamekeeper.schemas.errors import ProfileError, TraceError
@@ -37,6 +38,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `alpha` for all detectors together, over the first `life` queries; `held_out` is the share of
     the accounts that only measures; `exclude` names accounts, `exclude_kinds` kinds of traffic.
+    `fitted` names the detectors whose option in `FITTED` is chosen, too.
     """
 
     alpha: float = 0.01
@@ -46,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     exclude: tuple[str, ...] = ()
     exclude_kinds: tuple[str, ...] = ()
+    fitted: tuple[str, ...] = ()
 
 
 class Calibration(msgspec.Struct, frozen=True):
@@ -72,12 +75,14 @@ def calibrate(
     plan: Plan,
     *,
     name: str,
+    networks: Path = Path(),
     jobs: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Calibration:
     """Choose thresholds for `base`'s detectors, as they are set there; `name` the new profile.
 
-    `advance` is told the accounts scored so far and in all. Raises `TraceError` for faulty traces,
+    `networks` is the folder of the files that `base` names. `advance` is told the accounts scored
+    so far and in all. Raises `TraceError` for faulty traces,
     for attacks that are not excluded and for accounts that are too few or too short, with the
     numbers that would do, and `ProfileError` for a model that is not watched or ambiguous.
     """
@@ -88,7 +93,12 @@ def calibrate(
         chosen = reaching(lives, plan.life)
         sides = split(chosen, exact(plan.held_out), plan.seed)
         _check_carried(lives, chosen, sides.count(False), plan, len(base.detectors))
-        accounts = measure(store, chosen, base, plan.life, jobs=jobs, advance=advance)
+        if plan.fitted:
+            fitting = [life for life, out in zip(chosen, sides, strict=True) if not out]
+            base = fit(base, plan.fitted, store, fitting, plan.life, networks=networks, jobs=jobs)
+        accounts = measure(
+            store, chosen, base, plan.life, networks=networks, jobs=jobs, advance=advance
+        )
     sided = list(zip(accounts, sides, strict=True))
     calibration = [account for account, out in sided if not out]
     measuring = [account for account, out in sided if out]

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from gamekeeper.detectors.profile import Profile, default_profile, load_profile, override
+from gamekeeper.detectors.catalog import DETECTORS
+from gamekeeper.detectors.profile import (
+    DetectorProfile,
+    Profile,
+    default_profile,
+    load_profile,
+    override,
+)
 from gamekeeper.replay import contamination
 from gamekeeper.replay.benign_lives import naming
 from gamekeeper.replay.calibrate import Calibration, Plan
 from gamekeeper.replay.calibrate import calibrate as run_calibration
 from gamekeeper.replay.evaluate import cores
 from gamekeeper.replay.false_alarms import HEADINGS, JUDGEMENTS, cells, document
+from gamekeeper.replay.fitting import FITTED
 from gamekeeper.replay.maxima import Maxima
 from gamekeeper.replay.output import json_line, print_table, printable, progress, warn
-from gamekeeper.replay.profiles import promised, write_profile
+from gamekeeper.replay.profiles import adopt, promised, write_profile
 from gamekeeper.schemas.errors import ProfileError
+
+STARTING: dict[str, Callable[[], dict[str, Any]]] = {
+    "similarity": lambda: {"delta": 1.0, "secret": secrets.randbits(32)},
+    "likelihood": lambda: {"center": 0.0},
+}
+"""Detectors that read a network's feature, and the options that they begin with."""
 
 
 @click.command(
-    epilog="Example: gamekeeper calibrate may.parquet --out digits.json --alpha 0.05 --life 2000"
+    epilog="Example: gamekeeper calibrate may.parquet --networks nets --out digits.json --life 2000"
 )
 @click.argument("traces", metavar="TRACE...", nargs=-1, required=True)
 @click.option(
@@ -34,6 +50,11 @@ from gamekeeper.schemas.errors import ProfileError
 )
 @click.option(
     "--profile", type=click.Path(path_type=Path), help="Take detectors, options, policy from it."
+)
+@click.option(
+    "--networks",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder that `gamekeeper train` wrote; similarity and likelihood use its networks.",
 )
 @click.option(
     "--detector", "detectors", metavar="NAME", multiple=True, help="Only this; repeatable."
@@ -80,6 +101,7 @@ def calibrate(
     traces: tuple[str, ...],
     out: Path,
     profile: Path | None,
+    networks: Path | None,
     detectors: tuple[str, ...],
     sets: tuple[str, ...],
     model: str | None,
@@ -100,7 +122,7 @@ def calibrate(
     few or too short accounts cannot carry is refused. Accounts held out then measure the rate.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop ends the processes, too
-    base = _base(profile, sets, detectors)
+    base, folder = _base(profile, networks, sets, detectors, out)
     plan = Plan(
         alpha=alpha,
         life=life,
@@ -109,6 +131,7 @@ def calibrate(
         model=model,
         exclude=exclude,
         exclude_kinds=exclude_kind,
+        fitted=_fitted(base, sets) if networks else (),
     )
     with progress() as bar:
         task = bar.add_task("reading", total=None)
@@ -117,7 +140,13 @@ def calibrate(
             bar.update(task, description="accounts", completed=done, total=total)
 
         result = run_calibration(
-            traces, base, plan, name=out.stem, jobs=jobs or cores(), advance=advance
+            traces,
+            base,
+            plan,
+            name=out.stem,
+            networks=folder,
+            jobs=jobs or cores(),
+            advance=advance,
         )
     write_profile(result.profile, out)
     _warn(result, plan)
@@ -127,11 +156,49 @@ def calibrate(
         _print(out, result)
 
 
-def _base(profile: Path | None, sets: tuple[str, ...], detectors: tuple[str, ...]) -> Profile:
+def _base(
+    profile: Path | None,
+    networks: Path | None,
+    sets: tuple[str, ...],
+    detectors: tuple[str, ...],
+    out: Path,
+) -> tuple[Profile, Path]:
+    """Say what is calibrated, and where its networks lie."""
     for each in sets:
         if each.partition("=")[0].endswith(".threshold"):
             raise ProfileError(f"--set {each}: calibration chooses the thresholds; leave it out")
-    return override(load_profile(profile) if profile else default_profile(), sets, detectors)
+    if networks is None:
+        base = override(load_profile(profile) if profile else default_profile(), sets, detectors)
+        if base.networks:
+            raise ProfileError(
+                f"{profile} has networks; give their folder with --networks, or name the detectors "
+                "without one with --detector"
+            )
+        return base, Path()
+    if profile is not None:
+        raise click.UsageError("give --networks or --profile, not both")
+    chosen = detectors or ("prada", *STARTING)
+    features = {DETECTORS[name].feature for name in chosen if name in STARTING}
+    base = Profile(
+        name=out.stem,
+        detectors=tuple(
+            # The threshold stands for the one to be chosen: not every detector has its own.
+            DetectorProfile(detector=name, options=STARTING.get(name, dict)(), threshold=0.0)
+            for name in chosen
+        ),
+        networks=adopt(networks, out, features),
+    )
+    return override(base, sets), out.parent
+
+
+def _fitted(base: Profile, sets: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the detectors whose scale is chosen: those where --set does not give it."""
+    given = {each.partition("=")[0] for each in sets}
+    return tuple(
+        each.detector
+        for each in base.detectors
+        if each.detector in FITTED and f"{each.detector}.{FITTED[each.detector]}" not in given
+    )
 
 
 def _warn(result: Calibration, plan: Plan) -> None:

@@ -1,0 +1,196 @@
+"""Options on the networks' scale, chosen from benign accounts; profiles with networks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from scipy.spatial.distance import cdist
+from traces import START
+
+from gamekeeper.detectors.base import EMBEDDING, Batch
+from gamekeeper.detectors.featurizers import dump, load
+from gamekeeper.detectors.networks import build
+from gamekeeper.detectors.profile import load_profile
+from gamekeeper.detectors.similarity import Similarity
+from gamekeeper.replay.commands_calibrate import calibrate
+from gamekeeper.replay.commands_evaluate import evaluate
+from gamekeeper.replay.commands_profile import profile
+from gamekeeper.replay.fitting import PAIRS, Reading, center, delta, nearest
+from gamekeeper.schemas.errors import ProfileError
+from gamekeeper.schemas.event import QueryEvent
+from gamekeeper.schemas.tables import QUERIES, query_rows, write_parquet
+from gamekeeper.schemas.tensor import Tensor
+
+SPECS: dict[str, dict[str, Any]] = {
+    "embedding": {
+        "kind": "conv-encoder",
+        "shape": [8, 8],
+        "channels": [4],
+        "hidden": 16,
+        "dimensions": 8,
+    },
+    "log_likelihood": {
+        "kind": "vq-vae",
+        "shape": [8, 8],
+        "hidden": 8,
+        "residual": 4,
+        "codes": 16,
+        "code": 4,
+    },
+}
+ACCOUNTS, LIFE = 24, 120
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as training leaves it, of untrained networks for 8x8 images."""
+    folder = tmp_path_factory.mktemp("networks")
+    torch.manual_seed(0)
+    for feature, spec in SPECS.items():
+        (folder / f"{feature}.safetensors").write_bytes(dump(build(spec), spec))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images() -> list[np.ndarray[Any, Any]]:
+    """Each account's images."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (LIFE, 8, 8), dtype=np.uint8) for _ in range(ACCOUNTS)]
+
+
+@pytest.fixture(scope="module")
+def trace(images: list[np.ndarray[Any, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The accounts as a trace, ten images an event."""
+    batches = []
+    for number, own in enumerate(images):
+        for first in range(0, LIFE, 10):
+            event = QueryEvent(
+                id=f"{number}-{first}",
+                account=f"account-{number}",
+                model="digits",
+                time=START + first,
+                inputs=Tensor.from_array(own[first : first + 10]),
+                labels=[0] * 10,
+            )
+            batches.append(query_rows(event, first, trace="plain", kind="benign"))
+    path = tmp_path_factory.mktemp("trace") / "benign.parquet"
+    write_parquet(pa.Table.from_batches(batches, schema=QUERIES), path)
+    return path
+
+
+def run(command: click.Command, *arguments: str | Path) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(command, [*map(str, arguments)])
+
+
+def calibrated(trace: Path, networks: Path, out: Path, *more: str) -> Result:
+    """Calibrate at 25 % over the whole life."""
+    options = ("--alpha", "0.25", "--life", str(LIFE), "--jobs", "1", "--networks", networks)
+    return run(calibrate, trace, "--out", out, *options, *more)
+
+
+def test_nearest_earlier_distances_against_all_pairs() -> None:
+    """Written the obvious way with scipy; repeats are left aside."""
+    vectors = np.random.default_rng(0).normal(size=(700, 5)).astype(np.float32)
+    vectors[650] = vectors[3]
+    kept = np.delete(vectors, 650, axis=0).astype(np.float64)
+    distances = cdist(kept, kept)
+    truth = [distances[row, :row].min() for row in range(1, len(kept))]
+    np.testing.assert_allclose(nearest(vectors), truth, rtol=1e-6)
+
+
+def test_the_average_account_makes_so_many_pairs() -> None:
+    """The detector counts what delta was chosen for."""
+    rng = np.random.default_rng(0)
+    accounts = [rng.normal(size=(400, 4)).astype(np.float32) for _ in range(6)]
+    chosen = delta([Reading(nearest(each), None) for each in accounts])
+    pairs = []
+    for each in accounts:
+        labels = np.zeros(len(each), np.int64)
+        batch = Batch(0, np.zeros((len(each), 1)), labels, None, {EMBEDDING: each})
+        pairs.append(Similarity(delta=chosen).update(batch)[-1])
+    assert np.mean(pairs) == PAIRS
+
+
+def test_what_cannot_be_chosen_is_said() -> None:
+    """Too few embeddings, or no density, name the option that helps."""
+    with pytest.raises(ProfileError, match=r"--set similarity.delta="):
+        delta([Reading(np.ones(5), None)])
+    with pytest.raises(ProfileError, match="--networks"):
+        center([Reading(np.ones(5), None)])
+
+
+def test_calibrate_with_networks_makes_a_profile_of_three_detectors(
+    trace: Path, networks: Path, images: list[np.ndarray[Any, Any]], tmp_path: Path
+) -> None:
+    """Networks lie beside it, scales fit the accounts, and evaluate and verify can use it."""
+    out = tmp_path / "digits.json"
+    result = calibrated(trace, networks, out)
+    assert result.exit_code == 0, result.output
+    made = load_profile(out)
+    assert [each.detector for each in made.detectors] == ["prada", "similarity", "likelihood"]
+    assert {each.file for each in made.networks} == {
+        "digits.embedding.safetensors",
+        "digits.log_likelihood.safetensors",
+    }
+    density = load((networks / "log_likelihood.safetensors").read_bytes())
+    means = [float(density(each).mean(dtype=np.float64)) for each in images]
+    chosen = {each.detector: each.options for each in made.detectors}
+    assert min(means) <= chosen["likelihood"]["center"] <= max(means)
+    assert chosen["similarity"]["delta"] > 0
+    assert run(profile, "verify", out, trace).exit_code == 0
+    scored = run(
+        evaluate,
+        trace,
+        "--out",
+        tmp_path / "out",
+        "--profile",
+        out,
+        "--jobs",
+        "1",
+        "--format",
+        "json",
+    )
+    assert scored.exit_code == 0, scored.output
+    detectors = {row["detector"] for row in json.loads(scored.output)["results"]}
+    assert detectors == {"prada", "similarity", "likelihood", "any"}
+
+
+def test_each_calibration_draws_its_own_secret(trace: Path, networks: Path, tmp_path: Path) -> None:
+    """Who reads the source must not know which vectors are kept; --set makes it repeatable."""
+    secrets = set()
+    for name in ("one", "two"):
+        result = calibrated(trace, networks, tmp_path / f"{name}.json", "--detector", "similarity")
+        assert result.exit_code == 0, result.output
+        [only] = load_profile(tmp_path / f"{name}.json").detectors
+        secrets.add(only.options["secret"])
+    assert len(secrets) == 2
+    sets = ("--set", "similarity.secret=5", "--set", "similarity.delta=0.125")
+    result = calibrated(trace, networks, tmp_path / "three.json", "--detector", "similarity", *sets)
+    assert result.exit_code == 0, result.output
+    [only] = load_profile(tmp_path / "three.json").detectors
+    assert (only.options["secret"], only.options["delta"]) == (5, 0.125)
+
+
+def test_what_is_wrong_with_networks_is_said(trace: Path, networks: Path, tmp_path: Path) -> None:
+    """A missing file, a changed one, a profile beside --networks."""
+    (tmp_path / "empty").mkdir()
+    missing = calibrated(trace, tmp_path / "empty", tmp_path / "a.json")
+    assert "gamekeeper train" in str(missing.exception)
+    both = calibrated(trace, networks, tmp_path / "a.json", "--profile", "b.json")
+    assert "not both" in both.output
+    assert calibrated(trace, networks, tmp_path / "a.json").exit_code == 0
+    (tmp_path / "a.embedding.safetensors").write_bytes(b"something else")
+    changed = run(profile, "verify", tmp_path / "a.json", trace)
+    assert "not the network that the profile was calibrated with" in str(changed.exception)
+    (tmp_path / "a.embedding.safetensors").unlink()
+    gone = run(profile, "verify", tmp_path / "a.json", trace)
+    assert "lie beside it" in str(gone.exception)
