@@ -115,7 +115,7 @@ def _evaluate(
 
 
 def _sweep(out: Path, profile: Profile) -> Swept:
-    from gamekeeper.replay.plots import plot  # the other commands need not wait for Altair
+    from gamekeeper.replay.plots.write import plot  # the other commands need not wait for Altair
 
     with progress() as bar:
         task = bar.add_task("thresholds", total=None)

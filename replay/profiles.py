@@ -23,6 +23,9 @@ from gamekeeper.detectors.profile import (
 )
 from gamekeeper.schemas.errors import ProfileError
 
+SHIPPED = Path(str(files("gamekeeper.replay"))) / "sample" / "profile.json"
+"""The profile of the sample trace's model; its networks lie beside it."""
+
 
 def open_profile(path: Path | None) -> tuple[Profile, Path]:
     """Read a profile; say the folder of its networks, too.
@@ -33,7 +36,7 @@ def open_profile(path: Path | None) -> tuple[Profile, Path]:
     if path is None:
         return default_profile(), Path()
     if path == Path("sample"):
-        path = Path(str(files("gamekeeper.replay") / "sample" / "profile.json"))
+        path = SHIPPED
     return load_profile(path), path.parent
 
 

@@ -50,6 +50,11 @@ COMMANDS: Final = {
         "replay",
         "Run detectors over traces and measure their alarms.",
     ),
+    "train": Entry(
+        "gamekeeper.replay.commands_train:train",
+        "replay",
+        "Train the networks of a profile on benign data.",
+    ),
     "calibrate": Entry(
         "gamekeeper.replay.commands_calibrate:calibrate",
         "replay",

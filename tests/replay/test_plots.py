@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from gamekeeper.detectors.profile import DetectorProfile, Profile
-from gamekeeper.replay.lines import read_lines
-from gamekeeper.replay.plots import plot
+from gamekeeper.replay.plots.lines import read_lines
+from gamekeeper.replay.plots.write import plot
 from gamekeeper.replay.sweep import sweep
 from gamekeeper.schemas.tables import SCORES, score_rows, write_parquet
 

@@ -17,12 +17,12 @@ import pyarrow as pa
 import vl_convert
 
 from gamekeeper.detectors.profile import Profile
-from gamekeeper.replay.lines import read_lines
-from gamekeeper.replay.plot_detection import detection
-from gamekeeper.replay.plot_false_alarms import false_alarms
-from gamekeeper.replay.plot_parts import Chart, Data
-from gamekeeper.replay.plot_roc import roc
-from gamekeeper.replay.plot_statistics import statistics
+from gamekeeper.replay.plots.detection import detection
+from gamekeeper.replay.plots.false_alarms import false_alarms
+from gamekeeper.replay.plots.lines import read_lines
+from gamekeeper.replay.plots.parts import Chart, Data
+from gamekeeper.replay.plots.roc import roc
+from gamekeeper.replay.plots.statistics import statistics
 from gamekeeper.replay.sweep import PLOTS
 
 _SCALE = 2  # pixels of a PNG for one of the plot

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from gamekeeper.replay.life import ANY
-from gamekeeper.replay.plot_parts import (
+from gamekeeper.replay.plots.parts import (
     BLACK,
     COLOURS,
     HEIGHT,

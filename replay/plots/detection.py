@@ -9,7 +9,7 @@ import altair as alt
 
 from gamekeeper.replay.life import ANY
 from gamekeeper.replay.output import printable
-from gamekeeper.replay.plot_parts import (
+from gamekeeper.replay.plots.parts import (
     HEIGHT,
     WIDTH,
     Chart,

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import altair as alt
 
 from gamekeeper.detectors.profile import DetectorProfile, Profile
-from gamekeeper.replay.lines import Line
 from gamekeeper.replay.output import printable
-from gamekeeper.replay.plot_parts import (
+from gamekeeper.replay.plots.lines import Line
+from gamekeeper.replay.plots.parts import (
     GREY,
     HEIGHT,
     WIDTH,

@@ -1,0 +1,1 @@
+"""Plots of a sweep: one per file, `write.py` writes them all."""

@@ -1,0 +1,1 @@
+"""Training of the networks that profiles carry: `train.py` is the way in."""
