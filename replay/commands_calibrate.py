@@ -32,7 +32,7 @@ from gamekeeper.replay.profiles import adopt, promised, write_profile
 from gamekeeper.schemas.errors import ProfileError
 
 STARTING: dict[str, Callable[[], dict[str, Any]]] = {
-    "similarity": lambda: {"delta": 1.0, "secret": secrets.randbits(32)},
+    "similarity": lambda: {"delta": 1.0, "secret": secrets.randbits(63)},
     "likelihood": lambda: {"center": 0.0},
 }
 """Detectors that read a network's feature, and the options that they begin with."""

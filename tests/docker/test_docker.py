@@ -19,7 +19,10 @@ from gamekeeper.stream.settings import Settings, variables
 
 DOCKER = Path(__file__).parents[2] / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
-COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+INTERPOLATED = re.compile(r"\$\{(\w+):-([^}]*)\}")
+COMPOSE_TEXT = (DOCKER / "compose.yaml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(INTERPOLATED.sub(r"\2", COMPOSE_TEXT))
+"""As Compose reads it where the environment sets nothing."""
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "gamekeeper"}
 PROMETHEUS = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())
@@ -91,6 +94,24 @@ def test_image_copies_what_exists(source: str) -> None:
         assert f"!{name}" in ignored
 
 
+def test_image_takes_another_index() -> None:
+    """A build may name a further package index, which none does unasked, before pip runs."""
+    build, _ = DOCKERFILE.split("\nFROM python:3.11-slim\n")
+    before, _ = build.split("pip install")
+    assert re.findall(r"^ARG (\w+)=(.*)$", before, re.M) == [("PIP_EXTRA_INDEX_URL", '""')]
+    assert SERVICES["topics"]["build"]["args"] == {"PIP_EXTRA_INDEX_URL": None}
+    assert dict(INTERPOLATED.findall(COMPOSE_TEXT))["PIP_EXTRA_INDEX_URL"] == ""
+
+
+def test_workers_see_the_folder_of_a_profile() -> None:
+    """A profile's networks lie beside it: its folder is mounted read-only, and none is preset."""
+    given = dict(INTERPOLATED.findall(COMPOSE_TEXT))
+    assert given == {"PIP_EXTRA_INDEX_URL": "", "GAMEKEEPER_PROFILE": "", "PROFILES": "profiles"}
+    for worker in (service for service in OURS.values() if service["command"] == ["serve"]):
+        assert "profiles:/profiles:ro" in worker["volumes"]
+        assert Settings.from_env(worker["environment"]).profile == ""
+
+
 @pytest.mark.parametrize("service", OURS)
 def test_services_run_what_exists(service: str) -> None:
     """The command of each service of ours is in the command's tree."""
@@ -125,10 +146,10 @@ def test_two_workers_keep_their_state_apart() -> None:
     """Each worker has a data volume of its own, at the image's data folder, and time to stop."""
     workers = [service for service in OURS.values() if service["command"] == ["serve"]]
     assert len(workers) == 2
-    volumes = [volume.split(":") for worker in workers for volume in worker["volumes"]]
-    assert len({name for name, _ in volumes}) == 2
     (folder,) = re.findall(r"GAMEKEEPER_DATA_DIR=(\S+)", DOCKERFILE)
-    assert {target for _, target in volumes} == {folder}
+    volumes = [volume for worker in workers for volume in worker["volumes"]]
+    names = [volume.split(":")[0] for volume in volumes if volume.endswith(f":{folder}")]
+    assert len(set(names)) == len(names) == 2
 
 
 def test_volumes_are_declared_or_exist() -> None:
