@@ -7,12 +7,15 @@ import time
 from pathlib import Path
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from gamekeeper.replay.demo import Accounts, Report, Watched, run
+
+NEXT = "SELECT account, agreeing, queries_to_detection FROM accounts WHERE findings > 0"
 
 
 @click.command(epilog="Example: gamekeeper demo --out /tmp/demo --seconds 10")
@@ -32,8 +35,8 @@ def demo(out: Path | None, seconds: float) -> None:
     """See attacks being caught: sample traffic through tap, broker, worker and sink.
 
     Starts all of them on loopback, taps the sample trace (18 accounts, 5 of them thieves) into
-    Kafka, shows what the worker thinks of each account, and ends with who was caught. Exits with
-    1 unless every attacker was caught and no honest account was.
+    Kafka, shows what each of the shipped profile's detectors thinks of each account, and ends with
+    who was caught. Exits with 1 unless every attacker was caught and no honest account was.
     """
     folder = _folder(out)
     begun = time.monotonic()
@@ -59,26 +62,35 @@ def _folder(out: Path | None) -> Path:
 
 
 def _table(accounts: Accounts) -> Table:
-    table = Table(header_style="bold")
-    for name, justify in (
-        ("account", "left"),
-        ("truth", "left"),
-        ("queries", "right"),
-        ("1 - W", "right"),
-        ("standing", "left"),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    detectors = list(dict.fromkeys(name for each in accounts.values() for name in each.statistics))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 0), pad_edge=False, header_style="bold")
+    table.caption = "* this detector alarmed"
+    for name in ("account", "truth"):
+        table.add_column(name, no_wrap=True)
+    for name in ("queries", *detectors):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("standing", no_wrap=True)
     for name, watched in sorted(accounts.items()):
-        statistic = "" if watched.statistic is None else f"{watched.statistic:.3f}"
-        table.add_row(name, watched.kind, str(watched.scored), statistic, _standing(watched))
+        statistics = [_statistic(watched, each) for each in detectors]
+        table.add_row(name, watched.kind, str(watched.scored), *statistics, _standing(watched))
     return table
 
 
+def _statistic(watched: Watched, detector: str) -> Text:
+    statistic = watched.statistics.get(detector)
+    shown = ""
+    if statistic is not None:
+        shown = f"{statistic:.0f}" if abs(statistic) >= 10 else f"{statistic:.2g}"
+    if detector in watched.alarmed:
+        return Text(f"{shown}*", style="bold red")
+    return Text(f"{shown} ")
+
+
 def _standing(watched: Watched) -> Text:
-    if watched.verdict is None:
+    if watched.caught is None:
         return Text("clear", style="dim")
     style = "bold yellow" if watched.benign else "bold red"
-    return Text(f"caught at query {watched.verdict.queries}", style=style)
+    return Text(f"caught at query {watched.caught.queries}", style=style)
 
 
 def _summary(report: Report, folder: Path) -> None:
@@ -94,7 +106,7 @@ def _summary(report: Report, folder: Path) -> None:
         f"{len(report.false_alarms)} of {honest} honest accounts flagged"
         + (f": {', '.join(report.false_alarms)}" if report.false_alarms else ""),
         f"{queries} queries in {report.seconds:.0f} s; tables and logs are in {folder}",
-        "next: gamekeeper sql --data " + f'{folder} "FROM findings"',
+        f'next: gamekeeper sql --data {folder} "{NEXT}"',
     ]
     for line in lines:
         console.print(line, soft_wrap=True)

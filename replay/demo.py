@@ -11,11 +11,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from gamekeeper.replay.processes import Process, running
+from gamekeeper.replay.profiles import SHIPPED
 from gamekeeper.replay.topic import TopicReader, open_topic
 from gamekeeper.replay.trace import SAMPLE, TraceEvent, read_trace
 from gamekeeper.replay.verdicts import from_tables
@@ -40,8 +41,18 @@ class Watched:
     kind: str
     sent: int = 0
     scored: int = 0
-    statistic: float | None = None
-    verdict: Verdict | None = None
+    statistics: dict[str, float | None] = field(default_factory=dict)
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    @property
+    def caught(self) -> Verdict | None:
+        """Give the first alarm."""
+        return min(self.verdicts, key=lambda verdict: verdict.query, default=None)
+
+    @property
+    def alarmed(self) -> set[str]:
+        """Name the detectors that alarmed."""
+        return {verdict.detector for verdict in self.verdicts}
 
     @property
     def benign(self) -> bool:
@@ -63,12 +74,12 @@ class Report(NamedTuple):
     @property
     def missed(self) -> list[str]:
         """Name the attackers that were not caught."""
-        return [name for name, a in self.accounts.items() if not a.benign and not a.verdict]
+        return [name for name, a in self.accounts.items() if not a.benign and not a.verdicts]
 
     @property
     def false_alarms(self) -> list[str]:
         """Name the honest accounts that raised an alarm."""
-        return [name for name, a in self.accounts.items() if a.benign and a.verdict]
+        return [name for name, a in self.accounts.items() if a.benign and a.verdicts]
 
 
 def run(folder: Path, seconds: float, show: Show) -> Report:
@@ -105,7 +116,7 @@ def run(folder: Path, seconds: float, show: Show) -> Report:
         sink.stop()
     # What the sink has written is what counts.
     for watched in accounts.values():
-        watched.verdict = None
+        watched.verdicts.clear()
     for verdict in from_tables(folder):
         _judge(accounts, verdict)
     return Report(accounts, time.monotonic() - begun)
@@ -115,6 +126,7 @@ def _environment(brokers: str, folder: Path) -> dict[str, str]:
     return {
         "KAFKA_BOOTSTRAP_SERVERS": brokers,
         "GAMEKEEPER_PARTITIONS": str(PARTITIONS),
+        "GAMEKEEPER_PROFILE": str(SHIPPED),
         "GAMEKEEPER_SCORES": "true",
         "GAMEKEEPER_STORE": "memory",
         "GAMEKEEPER_DATA_DIR": str(folder / "state"),
@@ -167,16 +179,14 @@ def _take(scores: TopicReader, accounts: Accounts) -> None:
             continue
         told = decode_scores(record.value)
         watched = accounts[told.account]
-        [statistics] = told.statistics.values()
-        watched.scored += len(statistics)
-        watched.statistic = statistics[-1]
+        watched.statistics = {name: values[-1] for name, values in told.statistics.items()}
+        watched.scored += max(map(len, told.statistics.values()))
 
 
 def _judge(accounts: Accounts, verdict: Verdict) -> None:
-    """Keep an account's first alarm."""
-    watched = accounts[verdict.account]
-    if watched.verdict is None:
-        watched.verdict = verdict
+    """Keep what opened a finding."""
+    if verdict.activity == "create":
+        accounts[verdict.account].verdicts.append(verdict)
 
 
 def _await_scores(scores: TopicReader, accounts: Accounts, worker: Process, show: Show) -> None:

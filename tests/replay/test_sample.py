@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import gamekeeper.replay
+from gamekeeper.replay.evaluate import evaluate
+from gamekeeper.replay.life import ANY
 from gamekeeper.replay.make_sample import read_digits
+from gamekeeper.replay.profiles import open_profile
 from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.event import decode_event, encode_event
 from gamekeeper.schemas.tables import QUERIES, events_from_rows
@@ -101,3 +104,16 @@ def test_unusable_digits_are_refused_with_the_reason(tmp_path: Path) -> None:
     )
     with pytest.raises(TraceError, match=r"at least \d+ images"):
         read_digits(path)
+
+
+def test_the_profile_that_ships_is_small_and_keeps_its_promise_here(tmp_path: Path) -> None:
+    """At most 3 MiB of networks; on the sample every thief is caught and no customer flagged."""
+    profile, networks = open_profile(Path("sample"))
+    assert sum((networks / each.file).stat().st_size for each in profile.networks) <= 3 * 2**20
+    assert [each.detector for each in profile.detectors] == ["prada", "similarity", "likelihood"]
+    assert profile.promise.alpha == 0.01
+    results = evaluate([FOLDER], tmp_path, profile, networks=networks, jobs=1)
+    assert len(results) == 18
+    for life, tallies in results:
+        [together] = [each for each in tallies if each.detector == ANY]
+        assert (together.detection is None) == (life.kind == "benign"), life
