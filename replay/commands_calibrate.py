@@ -27,6 +27,7 @@ from gamekeeper.replay.evaluate import cores
 from gamekeeper.replay.false_alarms import HEADINGS, JUDGEMENTS, cells, document
 from gamekeeper.replay.fitting import FITTED
 from gamekeeper.replay.maxima import Maxima
+from gamekeeper.replay.options import detector_option, format_option, jobs_option
 from gamekeeper.replay.output import json_line, print_table, printable, progress, warn
 from gamekeeper.replay.profiles import adopt, promised, write_profile
 from gamekeeper.schemas.errors import ProfileError
@@ -56,9 +57,7 @@ STARTING: dict[str, Callable[[], dict[str, Any]]] = {
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Folder that `gamekeeper train` wrote; similarity and likelihood use its networks.",
 )
-@click.option(
-    "--detector", "detectors", metavar="NAME", multiple=True, help="Only this; repeatable."
-)
+@detector_option
 @click.option(
     "--set",
     "sets",
@@ -93,10 +92,8 @@ STARTING: dict[str, Callable[[], dict[str, Any]]] = {
 @click.option(
     "--exclude-kind", metavar="KIND", multiple=True, help="Leave out an attack's kind; repeatable."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: all cores]")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print."
-)
+@jobs_option
+@format_option
 def calibrate(
     traces: tuple[str, ...],
     out: Path,

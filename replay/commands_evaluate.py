@@ -13,6 +13,7 @@ import pyarrow as pa
 from gamekeeper.detectors.profile import Profile, override
 from gamekeeper.replay.evaluate import BATCH, LifeResult, cores
 from gamekeeper.replay.evaluate import evaluate as run_evaluation
+from gamekeeper.replay.options import detector_option, format_option, jobs_option
 from gamekeeper.replay.output import json_line, print_table, progress, warn
 from gamekeeper.replay.profiles import open_profile
 from gamekeeper.replay.report import DEFINITIONS, HEADINGS, Row, cells, tabulate
@@ -39,9 +40,7 @@ class Swept(NamedTuple):
     help="Folder of the tables that are written.",
 )
 @click.option("--profile", type=click.Path(path_type=Path), help="A profile (JSON).")
-@click.option(
-    "--detector", "detectors", metavar="NAME", multiple=True, help="Run only this; repeatable."
-)
+@detector_option
 @click.option(
     "--set",
     "sets",
@@ -52,7 +51,7 @@ class Swept(NamedTuple):
 @click.option(
     "--sweep", is_flag=True, help="Try every threshold, too: OUT/sweep.parquet and OUT/plots."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: all cores]")
+@jobs_option
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
@@ -60,9 +59,7 @@ class Swept(NamedTuple):
     show_default=True,
     help="Queries scored at a time; results do not depend on it.",
 )
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print."
-)
+@format_option
 def evaluate(
     traces: tuple[str, ...],
     out: Path,

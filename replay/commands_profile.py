@@ -12,6 +12,7 @@ from gamekeeper.detectors.profile import Profile
 from gamekeeper.replay.benign_lives import naming
 from gamekeeper.replay.evaluate import cores
 from gamekeeper.replay.false_alarms import HEADINGS, JUDGEMENTS, cells, document, overall
+from gamekeeper.replay.options import format_option, jobs_option
 from gamekeeper.replay.output import json_line, print_table, printable, progress, warn
 from gamekeeper.replay.profiles import differences, open_profile, options, promised
 from gamekeeper.replay.verify import Verification
@@ -26,14 +27,9 @@ def profile() -> None:
     """Look at profiles: what decides, what is promised, and whether it holds."""
 
 
-_format = click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print."
-)
-
-
 @profile.command("show", epilog="Example: gamekeeper profile show digits.json")
 @click.argument("path", metavar="[PROFILE]", required=False, type=click.Path(path_type=Path))
-@_format
+@format_option
 def show(path: Path | None, form: str) -> None:
     """Show a profile: detectors, thresholds, policy and promise.
 
@@ -78,7 +74,7 @@ def _policy(shown: Profile) -> str:
 @profile.command("diff", epilog="Example: gamekeeper profile diff old.json new.json")
 @click.argument("before", metavar="A", type=click.Path(path_type=Path))
 @click.argument("after", metavar="B", type=click.Path(path_type=Path))
-@_format
+@format_option
 def diff(before: Path, after: Path, form: str) -> None:
     """Show what changed from profile A to profile B."""
     (old, _), (new, _) = open_profile(before), open_profile(after)
@@ -101,8 +97,8 @@ def diff(before: Path, after: Path, form: str) -> None:
 @click.option(
     "--exclude-kind", metavar="KIND", multiple=True, help="Leave out an attack's kind; repeatable."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: all cores]")
-@_format
+@jobs_option
+@format_option
 def verify(
     path: Path,
     traces: tuple[str, ...],

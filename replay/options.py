@@ -15,3 +15,13 @@ data_option = click.option(
     show_envvar=True,
     help="Folder of the tables.",
 )
+
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(min=1), help="Processes.  [default: all cores]"
+)
+format_option = click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print."
+)
+detector_option = click.option(
+    "--detector", "detectors", metavar="NAME", multiple=True, help="Run only this; repeatable."
+)
