@@ -17,7 +17,7 @@ from gamekeeper.replay.attacks.t_rnd import t_rnd
 from gamekeeper.replay.attacks.tramer import tramer
 from gamekeeper.replay.rates import typical, worst
 
-RUNS, BUDGET, SEEDS = 3, 2000, 100
+RUNS, BUDGET, SEEDS = 1, 2000, 100
 
 
 def run(images: ImageSet, victim: Any, featurize: Callable[..., Any], options: Any) -> Any:
