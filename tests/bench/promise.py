@@ -33,7 +33,7 @@ from gamekeeper.detectors.featurizers import load as load_network
 from gamekeeper.replay.account_rule import threshold
 from gamekeeper.replay.datasets.load import Dataset
 from gamekeeper.replay.fitting import Reading, center, delta, nearest
-from gamekeeper.replay.rates import alarmed_chunks, chunks_of, clopper_pearson
+from gamekeeper.replay.rates import CHUNK, alarmed_chunks, chunks_of, clopper_pearson
 from gamekeeper.replay.training.train import TrainPlan, train
 
 ACCOUNTS, LIFE, ALPHA, STEP = 300, 2000, Fraction(1, 100), 250
@@ -92,15 +92,17 @@ def fitted(pool: Arrays) -> Options:
     }
 
 
+def batch(pool: Arrays, rows: NDArray[np.int64], first: int) -> Batch:
+    """Make a batch of an account's next queries, given as rows of the pool."""
+    found = {name: pool[name][rows] for name in (EMBEDDING, LIKELIHOOD)}
+    return Batch(first, pool["inputs"][rows], pool["labels"][rows], None, found)
+
+
 def statistics(pool: Arrays, rows: NDArray[np.int64], name: str, options: Options) -> Any:
-    """Run one detector over one account, from its first of these rows on."""
+    """Run one detector over one account."""
     detector = build(name, options[name])
-    parts = []
-    for start in range(0, len(rows), STEP):
-        part = rows[start : start + STEP]
-        found = {each: pool[each][part] for each in (EMBEDDING, LIKELIHOOD)}
-        batch = Batch(start, pool["inputs"][part], pool["labels"][part], None, found)
-        parts.append(detector.update(batch))
+    starts = range(0, len(rows), STEP)
+    parts = [detector.update(batch(pool, rows[at : at + STEP], at)) for at in starts]
     return np.concatenate(parts)
 
 
@@ -131,12 +133,15 @@ def alarms(pool: Arrays, rows: Any, name: str, options: Options, limit: float) -
     """Count an account's alarms, where each retires it, and its alarmed chunks of 50."""
     scores = statistics(pool, rows, name, options)
     chunks = len(alarmed_chunks(np.flatnonzero(scores > limit)))
-    count = start = 0
-    while len(above := np.flatnonzero(scores > limit)):
-        count, start = count + 1, start + int(above[0]) + 1
-        if start >= len(rows):
-            break
-        scores = statistics(pool, rows[start:], name, options)
+    detector = build(name, options[name])
+    count = at = 0
+    while at < len(rows):
+        part = rows[at : at + CHUNK]
+        above = np.flatnonzero(detector.update(batch(pool, part, at)) > limit)
+        if len(above):
+            detector.reset()
+            count += 1
+        at += int(above[0]) + 1 if len(above) else len(part)
     return count, chunks
 
 
