@@ -33,8 +33,8 @@ _NAMES: Final = {
     TECHNIQUE: "Extract AI Model",
 }
 _UNMAPPED: Final = (
-    *("schema", "statistic", "threshold", "tail", "query", "queries", "reason", "agreeing"),
-    *("profile", "topic", "partition", "offset", "row"),
+    *("schema", "statistic", "threshold", "tail", "query", "queries", "reason", "profile"),
+    *("topic", "partition", "offset", "row"),
 )
 
 
@@ -67,7 +67,7 @@ def to_ocsf(verdict: Verdict) -> dict[str, Any]:
         "evidences": [_evidence(verdict)],
         "resources": [{"uid": verdict.model, "name": verdict.model, "type": "AI model"}],
         "unmapped": {name: getattr(verdict, name) for name in _UNMAPPED}
-        | {"promise": _plain(verdict.promise)},
+        | {"agreeing": list(verdict.agreeing), "promise": _plain(verdict.promise)},
     }
 
 
