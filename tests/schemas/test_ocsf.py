@@ -65,7 +65,7 @@ def test_severities_have_their_numbers(make_verdict: MakeVerdict) -> None:
 
 def test_nothing_of_the_verdict_is_lost(make_verdict: MakeVerdict) -> None:
     """Every field of a verdict can be found in its document."""
-    verdict = make_verdict(id="v-1", finding="f-1", account="zoë")
+    verdict = make_verdict(id="v-1", finding="f-1", account="zoë", agreeing=("prada", "similarity"))
     document = to_ocsf(verdict)
     info = document["finding_info"]
     attack = info["attacks"][0]
@@ -82,7 +82,8 @@ def test_nothing_of_the_verdict_is_lost(make_verdict: MakeVerdict) -> None:
     assert document["time"] == info["last_seen_time"] == 1_700_000_060_000
     assert info["first_seen_time"] == 1_700_000_000_000
     mapped = {"id", "finding", "account", "model", "detector", "activity", "severity", "evidence"}
-    mapped |= {"technique", "tactic", "first_time", "last_time"}
+    mapped |= {"technique", "tactic", "first_time", "last_time", "agreeing"}
+    assert document["unmapped"]["agreeing"] == ["prada", "similarity"]
     for name in set(Verdict.__struct_fields__) - mapped:
         assert document["unmapped"][name] == getattr(verdict, name)
 
