@@ -22,7 +22,7 @@ DOCKER = Path(__file__).parents[2] / "docker"
 PATIENCE = 60.0
 
 pytestmark = pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="prometheus is not installed"
+    shutil.which("prometheus") is None, reason="prometheus is not installed; CI installs it"
 )
 
 
