@@ -12,6 +12,7 @@ import pyarrow as pa
 from traces import START
 
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
+from gamekeeper.replay.trace import Life
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tables import QUERIES, query_rows, write_parquet
 from gamekeeper.schemas.tensor import Tensor
@@ -113,3 +114,8 @@ def random_values(
         for population, accounts in populations.items()
         for number in range(accounts)
     }
+
+
+def life(account: str, population: str = "t", queries: int = 20) -> Life:
+    """Make a benign account."""
+    return Life(population, account, "digits", "benign", 0, queries)
