@@ -35,6 +35,16 @@ def broker(request: pytest.FixtureRequest) -> Iterator[brokers.Broker]:
         yield running
 
 
+@pytest.fixture
+def environ(broker: brokers.Broker, names: brokers.Names) -> dict[str, str]:
+    """Variables that lead to the test's own topics on the shared broker, three partitions each."""
+    return {
+        **names.environ,
+        "KAFKA_BOOTSTRAP_SERVERS": broker.address,
+        "GAMEKEEPER_PARTITIONS": "3",
+    }
+
+
 @pytest.fixture(params=brokers.local_kinds())
 def own_broker(request: pytest.FixtureRequest) -> Iterator[brokers.LoopbackBroker]:
     """A running broker of the test's own, to be stopped, killed and started again."""

@@ -1,4 +1,4 @@
-"""Small traces for tests, made the obvious way."""
+"""Small traces for tests, in files and on topics, made the obvious way."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gamekeeper.schemas.event import QueryEvent
+from gamekeeper.schemas.event import QueryEvent, encode_event, event_key
 from gamekeeper.schemas.tables import QUERIES, query_rows, write_parquet
 from gamekeeper.schemas.tensor import Tensor
+from gamekeeper.schemas.verdict import Verdict, encode_verdict
+from gamekeeper.stream.kafka import producer
+from gamekeeper.stream.settings import Settings
 
 START = 1_700_000_000_000_000
 
@@ -52,3 +55,20 @@ def write_trace(path: Path, made: list[QueryEvent], trace: str | None = None) ->
 def sorted_rows(path: Path) -> pa.Table:
     """Read a trace's rows by account and query."""
     return pq.read_table(path).sort_by([("account", "ascending"), ("query", "ascending")])
+
+
+def send(settings: Settings, topic: str, *values: QueryEvent | Verdict | bytes | None) -> None:
+    """Put events, verdicts or bytes that are neither on a topic, each by its account."""
+    with producer(settings) as client:
+        for value in values:
+            key, payload = _record(value)
+            client.send(topic, key=key, value=payload)
+        client.flush(timeout=30)
+
+
+def _record(value: QueryEvent | Verdict | bytes | None) -> tuple[bytes, bytes | None]:
+    if isinstance(value, QueryEvent):
+        return event_key(value.account), encode_event(value)
+    if isinstance(value, Verdict):
+        return event_key(value.account), encode_verdict(value)
+    return b"nobody", value

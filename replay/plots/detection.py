@@ -7,24 +7,9 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from gamekeeper.replay.life import ANY
 from gamekeeper.replay.output import printable
-from gamekeeper.replay.plots.parts import (
-    HEIGHT,
-    WIDTH,
-    Chart,
-    Data,
-    Row,
-    legend,
-    pairs,
-    panel_title,
-    scale_of,
-    share_axis,
-    share_scale,
-    stacked,
-    thin,
-    told,
-)
+from gamekeeper.replay.plots import parts
+from gamekeeper.replay.plots.parts import Chart, Data, Row
 from gamekeeper.replay.report import BENIGN
 from gamekeeper.replay.sweep import ALL_ATTACKS
 
@@ -42,7 +27,7 @@ def detection(data: Data, rows: Sequence[Row]) -> Chart | None:
     """
     # Minus infinity, where all alarm at once, would only stretch the axes.
     rows = [row for row in rows if any(math.isfinite(value) for _, value in row["thresholds"])]
-    names = dict.fromkeys(benign["detector"] for benign, _ in pairs(rows))
+    names = dict.fromkeys(benign["detector"] for benign, _ in parts.pairs(rows))
     kinds = sorted({row["kind"] for row in rows if row["role"] == "attack"} - {ALL_ATTACKS})
     medians = [row["detection_median"] for row in rows if row["kind"] in kinds]
     caught = [median for median in medians if median is not None]
@@ -53,8 +38,8 @@ def detection(data: Data, rows: Sequence[Row]) -> Chart | None:
     for name in names:
         own = [row for row in rows if row["detector"] == name]
         pair = [_panel(data, own, kinds, price, scale) for price in _PRICES]
-        panels.append(alt.hconcat(*pair, title=panel_title(name)))
-    return stacked(
+        panels.append(alt.hconcat(*pair, title=parts.panel_title(name)))
+    return parts.stacked(
         panels,
         "How late attacks are noticed, at what price in false alarms",
         "Median over the attacks of a kind at the lowest threshold of each rate; a line begins "
@@ -71,7 +56,7 @@ def _panel(
 ) -> Chart:
     column, trials, words = price
     total = next(row[trials] for row in rows if row["kind"] == BENIGN)
-    x = alt.X("price:Q", title=words, scale=share_scale(total), axis=share_axis(total))
+    x = alt.X("price:Q", title=words, scale=parts.share_scale(total), axis=parts.share_axis(total))
     y = alt.Y(
         "queries:Q",
         title="Queries to detection (median)",
@@ -79,18 +64,16 @@ def _panel(
         axis=alt.Axis(format=",d", tickCount=6),
     )
     names = list(map(printable, kinds))
-    colour = alt.Color("kind:N", title=None, scale=scale_of(names), sort=names, legend=legend())
+    colour = parts.coloured("kind", names, parts.palette(names))
     points = _points(rows, kinds, column)
-    path = data.chart(thin(_fewest(points), "kind")).mark_line(
+    path = data.chart(parts.thin(_fewest(points), "kind")).mark_line(
         interpolate="step-after", strokeWidth=2, opacity=0.85
     )
-    own = data.chart([point for point in points if point["own"]]).mark_point(
-        shape="diamond", size=90, filled=True, opacity=1
-    )
+    own = parts.diamonds(data, points, 90)
     tips = ["kind:N", "price:Q", "queries:Q", "thresholds:N"]
     return alt.layer(
         *(each.encode(x=x, y=y, color=colour, tooltip=tips) for each in (path, own))
-    ).properties(width=WIDTH // 2, height=HEIGHT * 3 // 4)
+    ).properties(width=parts.WIDTH // 2, height=parts.HEIGHT * 3 // 4)
 
 
 def _points(rows: Sequence[Row], kinds: Sequence[str], column: str) -> list[Row]:
@@ -102,7 +85,7 @@ def _points(rows: Sequence[Row], kinds: Sequence[str], column: str) -> list[Row]
             "queries": row["detection_median"],
             "own": row["own"],
             "detector": row["detector"],
-            "thresholds": told(row),
+            "thresholds": parts.told(row),
         }
         for row in rows
         if row["kind"] in kinds and row["detection_median"] is not None
@@ -111,8 +94,8 @@ def _points(rows: Sequence[Row], kinds: Sequence[str], column: str) -> list[Row]
 
 def _fewest(points: Sequence[Row]) -> list[Row]:
     """Keep for each kind and price the fewest queries, along the path that was swept."""
-    path = [point for point in points if not (point["own"] and point["detector"] == ANY)]
     kept: dict[tuple[str, float], Row] = {}
+    path = parts.swept(points)
     for point in sorted(path, key=lambda each: (each["kind"], each["price"], each["queries"])):
         kept.setdefault((point["kind"], point["price"]), point)
     return list(kept.values())

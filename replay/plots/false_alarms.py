@@ -8,30 +8,16 @@ from collections.abc import Sequence
 import altair as alt
 
 from gamekeeper.replay.life import ANY
-from gamekeeper.replay.plots.parts import (
-    BLACK,
-    COLOURS,
-    HEIGHT,
-    WIDTH,
-    Chart,
-    Data,
-    Row,
-    legend,
-    panel_title,
-    share_axis,
-    share_scale,
-    stacked,
-    thin,
-    value_scale,
-)
+from gamekeeper.replay.plots import parts
+from gamekeeper.replay.plots.parts import Chart, Data, Row
 from gamekeeper.replay.report import BENIGN
 from gamekeeper.replay.sweep import ALL_ATTACKS
 
 # What is drawn: whose rows, which column, in which words and colour.
 _MEASURES = (
-    (BENIGN, "share", "benign accounts that ever alarm", BLACK),
-    (BENIGN, "chunk_fpr", "benign chunks of 50 queries with an alarm", COLOURS[1]),
-    (ALL_ATTACKS, "share", "attacks caught", COLOURS[0]),
+    (BENIGN, "share", "benign accounts that ever alarm", parts.BLACK),
+    (BENIGN, "chunk_fpr", "benign chunks of 50 queries with an alarm", parts.COLOURS[1]),
+    (ALL_ATTACKS, "share", "attacks caught", parts.COLOURS[0]),
 )
 
 
@@ -44,7 +30,7 @@ def false_alarms(data: Data, rows: Sequence[Row]) -> Chart | None:
         if row["detector"] != ANY and math.isfinite(row["threshold"])
     ]
     names = dict.fromkeys(row["detector"] for row in shown if row["kind"] == BENIGN)
-    return stacked(
+    return parts.stacked(
         [_panel(data, name, [row for row in shown if row["detector"] == name]) for name in names],
         "False alarms against the threshold",
         "Shaded: exact 95 % interval of the lifetime rate. An alarm is a statistic above the "
@@ -58,37 +44,37 @@ def _panel(data: Data, name: str, rows: Sequence[Row]) -> Chart:
     x = alt.X(
         "threshold:Q",
         title=f"Threshold of {name} (its statistic)",
-        scale=value_scale([row["threshold"] for row in rows]),
+        scale=parts.value_scale([row["threshold"] for row in rows]),
         axis=alt.Axis(labelOverlap="greedy", labelSeparation=4),
     )
     y = alt.Y(
         "rate:Q",
         title="Share of accounts, chunks or attacks",
-        scale=share_scale(accounts),
-        axis=share_axis(accounts),
+        scale=parts.share_scale(accounts),
+        axis=parts.share_axis(accounts),
     )
     points = _points(rows)
     # A rate holds from its threshold up to the next higher one, at which it falls.
     lines = data.chart(points).mark_line(interpolate="step-after", strokeWidth=2)
     band = data.chart([point for point in points if "low" in point]).mark_area(
-        interpolate="step-after", opacity=0.13, color=BLACK
+        interpolate="step-after", opacity=0.13, color=parts.BLACK
     )
     tips = ["measure:N", "threshold:Q", "rate:Q"]
     return alt.layer(
-        band.encode(x=x, y=alt.Y("low:Q", scale=share_scale(accounts)), y2="high:Q"),
+        band.encode(x=x, y=alt.Y("low:Q", scale=parts.share_scale(accounts)), y2="high:Q"),
         lines.encode(x=x, y=y, color=_colour(), tooltip=tips),
-        *_threshold(data, [row["threshold"] for row in benign if row["own"]]),
+        *parts.thresholds(data, [row["threshold"] for row in benign if row["own"]], "x", y=-9),
     ).properties(
-        width=WIDTH,
-        height=HEIGHT,
-        title=panel_title(f"{name}: {accounts:,} benign accounts", offset=20),
+        width=parts.WIDTH,
+        height=parts.HEIGHT,
+        title=parts.panel_title(f"{name}: {accounts:,} benign accounts", offset=20),
     )
 
 
 def _points(rows: Sequence[Row]) -> list[Row]:
     points = []
     for kind, column, words, _ in _MEASURES:
-        for row in thin([row for row in rows if row["kind"] == kind], "kind"):
+        for row in parts.thin([row for row in rows if row["kind"] == kind], "kind"):
             point = {"threshold": row["threshold"], "measure": words, "rate": row[column]}
             if (kind, column) == (BENIGN, "share"):
                 point |= {"low": row["low"], "high": row["high"]}
@@ -98,13 +84,4 @@ def _points(rows: Sequence[Row]) -> list[Row]:
 
 def _colour() -> alt.Color:
     words, colours = ([measure[place] for measure in _MEASURES] for place in (2, 3))
-    scale = alt.Scale(domain=words, range=colours)
-    return alt.Color("measure:N", title=None, sort=words, scale=scale, legend=legend())
-
-
-def _threshold(data: Data, thresholds: Sequence[float]) -> list[alt.Chart]:
-    """Mark the profile's threshold."""
-    marks = [{"at": each, "text": f"profile: {each:g}"} for each in thresholds]
-    rule = data.chart(marks).mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color="black")
-    text = data.chart(marks).mark_text(y=-9, fontSize=11, fontWeight="bold").encode(text="text:N")
-    return [each.encode(x="at:Q") for each in (rule, text)]
+    return parts.coloured("measure", words, colours)

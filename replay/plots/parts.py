@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import altair as alt
 
+from gamekeeper.replay.life import ANY
 from gamekeeper.replay.report import BENIGN
 from gamekeeper.replay.sweep import ALL_ATTACKS
 
@@ -73,9 +74,32 @@ def palette(names: Sequence[str]) -> list[str]:
     return [COLOURS[place % len(COLOURS)] for place in range(len(names))]
 
 
-def scale_of(names: Sequence[str]) -> alt.Scale:
-    """Make a scale of colours."""
-    return alt.Scale(domain=list(names), range=palette(names))
+def coloured(
+    column: str, names: Sequence[str], colours: Sequence[str], **changes: Any
+) -> alt.Color:
+    """Colour by a column, each name in its colour; `changes` are the legend's."""
+    scale = alt.Scale(domain=list(names), range=list(colours))
+    shown = legend(**changes)
+    return alt.Color(f"{column}:N", title=None, sort=list(names), scale=scale, legend=shown)
+
+
+def swept(points: Sequence[Row]) -> list[Row]:
+    """Keep the path that was swept: several detectors' own thresholds do not lie on it."""
+    return [point for point in points if not (point["own"] and point["detector"] == ANY)]
+
+
+def diamonds(data: Data, points: Sequence[Row], size: int) -> Chart:
+    """Mark what the profile's own thresholds do."""
+    own = [point for point in points if point["own"]]
+    return data.chart(own).mark_point(shape="diamond", size=size, filled=True, opacity=1)
+
+
+def thresholds(data: Data, values: Sequence[float], axis: str, **place: Any) -> list[alt.Chart]:
+    """Mark the profile's thresholds on the axis `x` or `y`; `place` is that of their words."""
+    marks = [{"at": each, "text": f"profile: {each:g}"} for each in values]
+    rule = data.chart(marks).mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color="black")
+    text = data.chart(marks).mark_text(fontSize=11, fontWeight="bold", **place)
+    return [each.encode(**{axis: "at:Q"}) for each in (rule, text.encode(text="text:N"))]
 
 
 def share_scale(trials: int) -> alt.Scale:

@@ -6,22 +6,8 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from gamekeeper.replay.life import ANY
-from gamekeeper.replay.plots.parts import (
-    HEIGHT,
-    WIDTH,
-    Chart,
-    Data,
-    Row,
-    legend,
-    pairs,
-    scale_of,
-    share_axis,
-    share_scale,
-    thin,
-    titled,
-    told,
-)
+from gamekeeper.replay.plots import parts
+from gamekeeper.replay.plots.parts import Chart, Data, Row
 
 _TIPS = ["detector:N", "thresholds:N", "false:Q", "low:Q", "high:Q", "caught:Q"]
 
@@ -31,28 +17,25 @@ def roc(data: Data, rows: Sequence[Row]) -> Chart | None:
 
     None without benign accounts or without attacks.
     """
-    joined = pairs(rows)
+    joined = parts.pairs(rows)
     if not joined:
         return None
     points = _labelled([_point(benign, attacks) for benign, attacks in joined])
-    own = [point for point in points if point["own"]]
-    # The profile's own thresholds of several detectors do not lie on the path that was swept.
-    path = [point for point in points if not (point["own"] and point["detector"] == ANY)]
     x, y = _axes(joined[0][0]["accounts"], joined[0][1]["accounts"])
     names = list(dict.fromkeys(point["label"] for point in points))
-    shown = legend(orient="bottom", columns=1, symbolType="square", symbolSize=120)
-    colour = alt.Color("label:N", title=None, scale=scale_of(names), sort=names, legend=shown)
-    mark = data.chart(own).mark_point(shape="diamond", size=160, filled=True, opacity=1)
+    shown = {"orient": "bottom", "columns": 1, "symbolType": "square", "symbolSize": 120}
+    colour = parts.coloured("label", names, parts.palette(names), **shown)
+    mark = parts.diamonds(data, points, 160)
     chart = alt.layer(
         *(
             each.encode(x=x, y=y, color=colour, order="point:Q", tooltip=_TIPS)
-            for each in _lines(data, path, names)
+            for each in _lines(data, parts.swept(points), names)
         ),
-        *(each.encode(y="caught:Q", color=colour) for each in _bars(data, own)),
+        *(each.encode(y="caught:Q", color=colour) for each in _bars(data, points)),
         mark.encode(x=x, y=y, color=colour, tooltip=_TIPS),
     )
-    return titled(
-        chart.properties(width=WIDTH, height=HEIGHT),
+    return parts.titled(
+        chart.properties(width=parts.WIDTH, height=parts.HEIGHT),
         "What a false-alarm rate buys: attacks caught at every threshold",
         "Diamonds: the profile's own thresholds; bars: the exact 95 % interval of their "
         "false-alarm rate",
@@ -62,7 +45,7 @@ def roc(data: Data, rows: Sequence[Row]) -> Chart | None:
 def _point(benign: Row, attacks: Row) -> Row:
     return {
         **{name: benign[name] for name in ("detector", "point", "own", "low", "high")},
-        "thresholds": told(benign),
+        "thresholds": parts.told(benign),
         "false": benign["share"],
         "caught": attacks["share"],
         "label": benign["detector"],
@@ -89,8 +72,8 @@ def _axes(accounts: int, attacks: int) -> tuple[alt.X, alt.Y]:
     x = alt.X(
         "false:Q",
         title=f"Lifetime false-alarm rate (share of {accounts:,} benign accounts that ever alarm)",
-        scale=share_scale(accounts),
-        axis=share_axis(accounts),
+        scale=parts.share_scale(accounts),
+        axis=parts.share_axis(accounts),
     )
     y = alt.Y(
         "caught:Q",
@@ -107,13 +90,14 @@ def _lines(data: Data, path: Sequence[Row], names: Sequence[str]) -> list[alt.Ch
     """Make later lines thinner, so that those which they cover can be seen."""
     lines = []
     for place, name in enumerate(names):
-        own = thin([point for point in path if point["label"] == name], "label")
+        own = parts.thin([point for point in path if point["label"] == name], "label")
         width = 4 - 2.5 * place / len(names)
         lines.append(data.chart(own).mark_line(interpolate="step-after", strokeWidth=width))
     return lines
 
 
-def _bars(data: Data, own: Sequence[Row]) -> list[alt.Chart]:
+def _bars(data: Data, points: Sequence[Row]) -> list[alt.Chart]:
+    own = [point for point in points if point["own"]]
     spread = data.chart(own).mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high:Q")
     end = data.chart(own).mark_tick(thickness=2, size=14, orient="vertical").encode(x="high:Q")
     return [spread, end]

@@ -9,21 +9,9 @@ import altair as alt
 
 from gamekeeper.detectors.profile import DetectorProfile, Profile
 from gamekeeper.replay.output import printable
+from gamekeeper.replay.plots import parts
 from gamekeeper.replay.plots.lines import Line
-from gamekeeper.replay.plots.parts import (
-    GREY,
-    HEIGHT,
-    WIDTH,
-    Chart,
-    Data,
-    Row,
-    legend,
-    palette,
-    panel_title,
-    query_scale,
-    stacked,
-    value_scale,
-)
+from gamekeeper.replay.plots.parts import Chart, Data, Row
 from gamekeeper.replay.report import BENIGN
 
 _TIPS = ["kind:N", "account:N", "trace:N", "query:Q", "statistic:Q"]
@@ -38,7 +26,7 @@ def statistics(data: Data, lines: Sequence[Line], profile: Profile) -> Chart | N
         if own:
             panels.append(_panel(data, own, each, kinds))
     sampled = any(_drawn(lines, line.kind) < line.present for line in lines)
-    return stacked(
+    return parts.stacked(
         panels,
         "What the detectors said of each account",
         "A sample of the accounts: at even steps of rank by their highest statistic, the highest "
@@ -55,28 +43,29 @@ def _panel(
     x = alt.X(
         "query:Q",
         title="Queries the account has sent",
-        scale=query_scale([line.points[-1][0] for line in lines]),
+        scale=parts.query_scale([line.points[-1][0] for line in lines]),
         axis=alt.Axis(format=",d", tickCount=10),
     )
     threshold = [each for each in [detector.threshold] if each is not None and math.isfinite(each)]
     y = alt.Y(
         "statistic:Q",
         title=f"Statistic of {detector.detector}",
-        scale=value_scale([*(point["statistic"] for point in points), *threshold]),
+        scale=parts.value_scale([*(point["statistic"] for point in points), *threshold]),
     )
     domain = [BENIGN, *kinds]
-    colours = alt.Scale(domain=domain, range=[GREY, *palette(kinds)])
-    colour = alt.Color("kind:N", title=None, sort=domain, scale=colours, legend=legend())
+    colour = parts.coloured("kind", domain, [parts.GREY, *parts.palette(kinds)])
     layers = [
         data.chart([point for point in points if (point["kind"] == BENIGN) is benign])
         .mark_line(strokeWidth=width, opacity=opacity)
         .encode(x=x, y=y, color=colour, detail="line:N", tooltip=_TIPS)
         for benign, width, opacity in ((True, 1.0, 0.6), (False, 1.8, 0.9))
     ]
-    return alt.layer(*layers, *_threshold(data, threshold)).properties(
-        width=WIDTH,
-        height=HEIGHT,
-        title=panel_title(f"{detector.detector}: {_shown(lines)}"),
+    return alt.layer(
+        *layers, *parts.thresholds(data, threshold, "y", align="left", x=parts.WIDTH + 5)
+    ).properties(
+        width=parts.WIDTH,
+        height=parts.HEIGHT,
+        title=parts.panel_title(f"{detector.detector}: {_shown(lines)}"),
     )
 
 
@@ -106,18 +95,10 @@ def _drawn(lines: Sequence[Line], kind: str | None) -> int:
 
 def _shown(lines: Sequence[Line]) -> str:
     """Say how many accounts are drawn of how many."""
-    parts = []
+    said = []
     for word in (BENIGN, "other"):
         own = [line for line in lines if (line.kind == BENIGN) is (word == BENIGN)]
         present = sum({line.kind: line.present for line in own}.values())
         of = "" if present == len(own) else f" of {present:,}"
-        parts.append(f"{len(own)}{of} {word} accounts")
-    return ", ".join(parts)
-
-
-def _threshold(data: Data, threshold: Sequence[float]) -> list[alt.Chart]:
-    """Mark the profile's threshold."""
-    marks = [{"at": each, "text": f"profile: {each:g}"} for each in threshold]
-    rule = data.chart(marks).mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color="black")
-    text = data.chart(marks).mark_text(align="left", x=WIDTH + 5, fontSize=11, fontWeight="bold")
-    return [each.encode(y="at:Q") for each in (rule, text.encode(text="text:N"))]
+        said.append(f"{len(own)}{of} {word} accounts")
+    return ", ".join(said)

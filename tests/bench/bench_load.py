@@ -119,9 +119,16 @@ class Bench:
         """Run the no-op agent over the backlog, measured from its first event to its last."""
         environ = {**self.environ, "GAMEKEEPER_APP_ID": f"noop-{uuid.uuid4().hex[:8]}"}
         command = [sys.executable, "-c", NOOP, str(events)]
-        done = subprocess.run(
-            command, env=environ, capture_output=True, text=True, timeout=300, check=False
-        )
+        with tempfile.TemporaryDirectory() as folder:  # Faust leaves a folder where it runs
+            done = subprocess.run(
+                command,
+                env=environ,
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
         rates = [line for line in done.stderr.splitlines() if line.startswith("rate ")]
         if not rates:
             raise SystemExit(done.stderr)

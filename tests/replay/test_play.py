@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from processes import spawned
 from traces import events, sorted_rows, write_trace
 
 from gamekeeper.replay.commands_play import play as play_command
@@ -23,29 +19,8 @@ from gamekeeper.replay.record import Wanted, record
 from gamekeeper.replay.trace import read_trace
 from gamekeeper.schemas.errors import BrokerError
 from gamekeeper.stream.settings import Settings
-from gamekeeper.stream.topics import apply
 
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture
-def settings(broker: Any, names: Any) -> Settings:
-    """Settings of the test's own topics, which exist."""
-    environ = {"KAFKA_BOOTSTRAP_SERVERS": broker.address, "GAMEKEEPER_PARTITIONS": "3"}
-    made = Settings.from_env({**names.environ, **environ})
-    apply(made)
-    return made
-
-
-@pytest.fixture
-def environ(
-    settings: Settings, names: Any, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], CliRunner]:
-    """Point the commands at the test's topics."""
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", settings.brokers)
-    for name, value in names.environ.items():
-        monkeypatch.setenv(name, value)
-    return CliRunner
 
 
 def test_trace_to_topic_to_trace(settings: Settings, tmp_path: Path) -> None:
@@ -60,14 +35,16 @@ def test_trace_to_topic_to_trace(settings: Settings, tmp_path: Path) -> None:
     assert sorted_rows(again).equals(sorted_rows(trace))
 
 
-def test_commands_round_trip(environ: Callable[[], CliRunner], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("settings")
+def test_commands_round_trip(environ: dict[str, str], tmp_path: Path) -> None:
     """The two commands move the shipped kind of trace there and back, and say how much."""
     trace = write_trace(tmp_path / "a.parquet", events())
-    played = environ().invoke(play_command, [str(trace), "--speed", "max"])
+    runner = CliRunner(env=environ)
+    played = runner.invoke(play_command, [str(trace), "--speed", "max"])
     assert played.exit_code == 0, played.output
     assert "240 of 240 queries in 120 acknowledged events" in played.stdout
     again = tmp_path / "again.parquet"
-    recorded = environ().invoke(record_command, ["--out", str(again), "--until-idle", "1.5"])
+    recorded = runner.invoke(record_command, ["--out", str(again), "--until-idle", "1.5"])
     assert recorded.exit_code == 0, recorded.output
     assert "240 queries in 120 events of 3 accounts" in recorded.stdout
     assert sorted_rows(again).equals(sorted_rows(trace))
@@ -122,17 +99,11 @@ def test_interrupt_delivers_what_was_sent(settings: Settings, tmp_path: Path) ->
 
 
 def test_ctrl_c_ends_the_command(
-    environ: Callable[[], CliRunner], settings: Settings, tmp_path: Path
+    environ: dict[str, str], settings: Settings, tmp_path: Path
 ) -> None:
     """SIGINT ends `gamekeeper play` with code 130 and a count of what was delivered."""
     trace = write_trace(tmp_path / "a.parquet", events(accounts=1, each=2, gap=600_000_000))
-    with subprocess.Popen(
-        [Path(sys.executable).with_name("gamekeeper"), "play", trace],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ),
-    ) as process:
+    with spawned("play", trace, environ=environ) as process:
         again = tmp_path / "b.parquet"
         record(settings, settings.topics.queries, again, Wanted(queries=1, seconds=60))
         process.send_signal(signal.SIGINT)

@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from traces import events, sorted_rows, write_trace
+from processes import spawned
+from traces import events, send, sorted_rows, write_trace
 
 from gamekeeper.replay.record import Wanted, record
 from gamekeeper.schemas.errors import BrokerError, TraceError
-from gamekeeper.schemas.event import QueryEvent, encode_event, event_key
-from gamekeeper.stream.kafka import producer
 from gamekeeper.stream.settings import Settings
-from gamekeeper.stream.topics import apply
 
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture
-def settings(broker: Any, names: Any) -> Settings:
-    """Settings of the test's own topics, which exist."""
-    environ = {"KAFKA_BOOTSTRAP_SERVERS": broker.address, "GAMEKEEPER_PARTITIONS": "2"}
-    made = Settings.from_env({**names.environ, **environ})
-    apply(made)
-    return made
-
-
-def send(settings: Settings, *values: QueryEvent | bytes) -> None:
-    """Put events, or bytes that are none, on the queries topic."""
-    client = producer(settings)
-    for value in values:
-        key = event_key(value.account) if isinstance(value, QueryEvent) else b"nobody"
-        payload = encode_event(value) if isinstance(value, QueryEvent) else value
-        client.send(settings.topics.queries, key=key, value=payload)
-    client.flush(timeout=30)
-    client.close()
 
 
 def test_invalid_events_are_counted_and_named(settings: Settings, tmp_path: Path) -> None:
     """What is not an event is left out, with its offset and fault; queries still count on."""
     made = events(accounts=1, each=4)
-    send(settings, made[0], b"junk", made[1], b"", made[2], b"\xc1", made[3])
+    mixed = [made[0], b"junk", made[1], b"", made[2], b"\xc1", made[3]]
+    send(settings, settings.topics.queries, *mixed)
     said: list[str] = []
     out = tmp_path / "a.parquet"
     wanted = Wanted(queries=sum(map(len, made)))
@@ -64,7 +39,7 @@ def test_invalid_events_are_counted_and_named(settings: Settings, tmp_path: Path
 
 def test_accounts_and_kind(settings: Settings, tmp_path: Path) -> None:
     """Only the named accounts are recorded, as the named kind and trace."""
-    send(settings, *events(accounts=3, each=5))
+    send(settings, settings.topics.queries, *events(accounts=3, each=5))
     out = tmp_path / "a.parquet"
     wanted = Wanted(until_idle=1.5, accounts=["account 1"])
     record(settings, settings.topics.queries, out, wanted, trace="may", kind="papernot")
@@ -77,7 +52,7 @@ def test_accounts_and_kind(settings: Settings, tmp_path: Path) -> None:
 
 def test_from_now_leaves_out_what_was_there(settings: Settings, tmp_path: Path) -> None:
     """A recording from now on, of a topic where nothing comes any more, has nothing to write."""
-    send(settings, *events(accounts=1, each=3))
+    send(settings, settings.topics.queries, *events(accounts=1, each=3))
     out = tmp_path / "a.parquet"
     with pytest.raises(TraceError, match="no query came"):
         record(settings, settings.topics.queries, out, Wanted(start="now", seconds=0.5))
@@ -101,20 +76,13 @@ def test_topic_that_is_not_there(settings: Settings, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_recording_is_a_whole_trace(
-    settings: Settings, names: Any, tmp_path: Path, sign: signal.Signals
+    settings: Settings, environ: dict[str, str], tmp_path: Path, sign: signal.Signals
 ) -> None:
     """Ctrl-C and SIGTERM end a recording; what came until then is in the file."""
     made = events(accounts=2, each=3)
-    send(settings, *made)
+    send(settings, settings.topics.queries, *made)
     out = tmp_path / "a.parquet"
-    environ = {**os.environ, **names.environ, "KAFKA_BOOTSTRAP_SERVERS": settings.brokers}
-    with subprocess.Popen(
-        [Path(sys.executable).with_name("gamekeeper"), "record", "--out", out],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environ,
-    ) as process:
+    with spawned("record", "--out", out, environ=environ) as process:
         assert process.stderr is not None
         assert "until Ctrl-C" in process.stderr.readline()
         deadline = time.monotonic() + 30

@@ -7,8 +7,6 @@ import io
 import json
 import os
 import pty
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from processes import spawned
 from traces import START, events, write_trace
 from verdict_tables import make_verdict
 
@@ -236,13 +235,8 @@ def test_described_tables_are_those_there_are(tmp_path: Path) -> None:
 def test_prompt(folder: Path) -> None:
     """At a terminal: statements over several lines, dot commands, errors that do not end it."""
     leader, follower = pty.openpty()
-    with subprocess.Popen(
-        [Path(sys.executable).with_name("gamekeeper"), "sql", "--data", folder, "--format", "json"],
-        stdin=follower,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    arguments = ["sql", "--data", folder, "--format", "json"]
+    with spawned(*arguments, environ={}, stdin=follower) as process:
         os.close(follower)
         typed = ".tables\nSELEC;\n.nothing\n\nSELECT count(*) AS n\nFROM queries;\n.quit\n"
         os.write(leader, typed.encode())

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from processes import spawned
+from traces import send
 from verdict_tables import make_verdict
 
 from gamekeeper.replay.commands_verdicts import verdicts as command
@@ -19,10 +17,8 @@ from gamekeeper.replay.verdicts import explain, find, from_tables, from_topic
 from gamekeeper.schemas.errors import BrokerError, SettingsError
 from gamekeeper.schemas.ocsf import to_ocsf
 from gamekeeper.schemas.tables import verdict_rows, write_parquet
-from gamekeeper.schemas.verdict import Verdict, decode_verdict, encode_verdict
-from gamekeeper.stream.kafka import producer
+from gamekeeper.schemas.verdict import decode_verdict
 from gamekeeper.stream.settings import Settings
-from gamekeeper.stream.topics import apply
 
 MADE = [
     make_verdict("account 1", 2, "create"),
@@ -112,30 +108,10 @@ def test_terminals_are_safe_from_account_names(tmp_path: Path) -> None:
         assert "\\x1b[2Jevil\\n" in result.stdout
 
 
-@pytest.fixture
-def settings(broker: Any, names: Any) -> Settings:
-    """Settings of the test's own topics, which exist."""
-    environ = {"KAFKA_BOOTSTRAP_SERVERS": broker.address, "GAMEKEEPER_PARTITIONS": "2"}
-    made = Settings.from_env({**names.environ, **environ})
-    apply(made)
-    return made
-
-
-def send(settings: Settings, *values: Verdict | bytes | None) -> None:
-    """Put verdicts, or bytes that are none, on the topic."""
-    client = producer(settings)
-    for value in values:
-        payload = encode_verdict(value) if isinstance(value, Verdict) else value
-        key = value.account.encode() if isinstance(value, Verdict) else b"nobody"
-        client.send(settings.topics.verdicts, key=key, value=payload)
-    client.flush(timeout=30)
-    client.close()
-
-
 @pytest.mark.broker
 def test_topic_gives_back_the_verdicts(settings: Settings) -> None:
     """All verdicts on the topic, each once; others are reported, tombstones are passed over."""
-    send(settings, *MADE, b"junk", None, MADE[0])
+    send(settings, settings.topics.verdicts, *MADE, b"junk", None, MADE[0])
     said: list[str] = []
     found = list(from_topic(settings, follow=False, skipped=said.append))
     assert sorted(found, key=lambda each: each.last_time) == MADE
@@ -145,35 +121,23 @@ def test_topic_gives_back_the_verdicts(settings: Settings) -> None:
 
 
 @pytest.mark.broker
-def test_empty_topic_and_missing_topic(settings: Settings, names: Any) -> None:
+def test_empty_topic_and_missing_topic(settings: Settings, environ: dict[str, str]) -> None:
     """An empty topic has no verdicts; a topic that is not there is an error."""
     assert list(from_topic(settings, follow=False, skipped=print)) == []
-    other = Settings.from_env(
-        {
-            **names.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": settings.brokers,
-            "GAMEKEEPER_TOPIC_VERDICTS": "missing-topic",
-        }
-    )
+    other = Settings.from_env({**environ, "GAMEKEEPER_TOPIC_VERDICTS": "missing-topic"})
     with pytest.raises(BrokerError, match="no topic missing-topic"):
         list(from_topic(other, follow=False, skipped=print))
 
 
 @pytest.mark.broker
-def test_follow_prints_what_comes(settings: Settings, names: Any) -> None:
+def test_follow_prints_what_comes(settings: Settings, environ: dict[str, str]) -> None:
     """`--follow` prints what is there and what comes, line by line, until Ctrl-C."""
-    send(settings, MADE[0])
-    environ = {**os.environ, **names.environ, "KAFKA_BOOTSTRAP_SERVERS": settings.brokers}
-    with subprocess.Popen(
-        [Path(sys.executable).with_name("gamekeeper"), "verdicts", "--follow", "--format", "json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environ,
-    ) as process:
+    send(settings, settings.topics.verdicts, MADE[0])
+    arguments = ["verdicts", "--follow", "--format", "json"]
+    with spawned(*arguments, environ=environ) as process:
         assert process.stdout is not None
         assert decode_verdict(process.stdout.readline().encode()) == MADE[0]
-        send(settings, MADE[1])
+        send(settings, settings.topics.verdicts, MADE[1])
         assert decode_verdict(process.stdout.readline().encode()) == MADE[1]
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -104,6 +104,19 @@ def replace_fields(random: Random, fields: dict[str, Any], values: Sequence[Any]
     return changed
 
 
+def broken(
+    random: Random, corpus: Sequence[bytes], coder: Any, values: Sequence[Any], count: int
+) -> Iterator[bytes]:
+    """Break payloads: two in three as bytes, the others in their fields by `coder`."""
+    plain = [coder.decode(payload) for payload in corpus]
+    for number in range(count):
+        if number % 3:
+            mutation = MUTATIONS[below(random, len(MUTATIONS))]
+            yield mutation(random, corpus[below(random, len(corpus))], corpus)
+        else:
+            yield coder.encode(replace_fields(random, random.choice(plain), values))
+
+
 def event_corpus(make_event: Callable[..., QueryEvent]) -> list[QueryEvent]:
     """Make valid events of all dtypes, with and without their optional parts."""
     units = Tensor.from_array(np.full((2, 3), 1 / 3, np.float32))
@@ -139,18 +152,11 @@ def test_a_million_broken_events(make_event: Callable[..., QueryEvent]) -> None:
     """Mutated, spliced, random and nested payloads never raise anything but the schema error."""
     random = Random(20240229)
     corpus = [encode_event(event) for event in event_corpus(make_event)]
-    plain = [msgspec.msgpack.decode(payload) for payload in corpus]
-    encode = msgspec.msgpack.Encoder().encode
     accepted = 0
     refused: Counter[str] = Counter()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for number in range(EVENTS):
-            if number % 3:
-                mutation = MUTATIONS[below(random, len(MUTATIONS))]
-                payload = mutation(random, corpus[below(random, len(corpus))], corpus)
-            else:
-                payload = encode(replace_fields(random, random.choice(plain), VALUES))
+        for payload in broken(random, corpus, msgspec.msgpack, VALUES, EVENTS):
             try:
                 event = decode_event(payload)
             except SchemaError as error:
@@ -171,16 +177,10 @@ def test_a_hundred_thousand_broken_verdicts(make_verdict: Callable[..., Verdict]
     """The same for verdicts, which are JSON."""
     random = Random(1)
     corpus = [encode_verdict(make_verdict(**changes)) for changes in VARIANTS]
-    plain = [msgspec.json.decode(payload) for payload in corpus]
     values = [value for value in VALUES if not isinstance(value, bytes | dict)]
     accepted = 0
     refused: Counter[str] = Counter()
-    for number in range(VERDICTS):
-        if number % 3:
-            mutation = MUTATIONS[below(random, len(MUTATIONS))]
-            payload = mutation(random, corpus[below(random, len(corpus))], corpus)
-        else:
-            payload = msgspec.json.encode(replace_fields(random, random.choice(plain), values))
+    for payload in broken(random, corpus, msgspec.json, values, VERDICTS):
         try:
             verdict = decode_verdict(payload)
         except SchemaError as error:

@@ -76,19 +76,6 @@ def serving(app: Any) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture
-def memory() -> MemoryTransport:
-    """A broker in memory."""
-    return MemoryTransport()
-
-
-@pytest.fixture
-def tap(memory: MemoryTransport) -> Iterator[QueryTap]:
-    """A tap into the broker in memory."""
-    with QueryTap(model="digits", transport=memory) as tap:
-        yield tap
-
-
 @pytest.mark.broker
 def test_requests_to_a_real_server_reach_a_real_broker(broker: Broker, names: Names) -> None:
     """HTTP requests of two accounts are on the topic once the server has shut down."""

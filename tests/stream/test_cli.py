@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import signal
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner, Result
+from processes import python
 
 from gamekeeper.stream.broker import answers, free_port, port_is_free
 from gamekeeper.stream.commands_root import COMMANDS, main
@@ -21,18 +21,6 @@ CALL = "from gamekeeper.stream.cli import main; main()"
 def run(*arguments: str, **environ: str) -> Result:
     """Run the command line in this process."""
     return CliRunner(env=environ).invoke(main, arguments)
-
-
-def python(code: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, **environ},
-        check=False,
-    )
 
 
 def test_help_lists_all_and_imports_nothing_heavy() -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from processes import python
 
 from gamekeeper.schemas.errors import SettingsError
 from gamekeeper.stream.logs import configure
@@ -32,14 +30,8 @@ except ValueError as error:
 
 def run(**environ: str) -> tuple[str, str]:
     """Run the program; return its stdout and stderr."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    done = python(PROGRAM, **environ)
+    assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
 

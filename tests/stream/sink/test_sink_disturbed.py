@@ -1,0 +1,124 @@
+"""The sink, disturbed: nothing lost or doubled, whatever is killed or suspended when."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+import brokers
+import pytest
+from sink_traffic import complete, expected, keys, rejected, send, tables, traffic
+from sinks import PATIENCE, process, run_until_complete, running, started, variables
+from workers import prepare, wait_for
+
+from gamekeeper.schemas.errors import TraceError
+from gamekeeper.stream.broker import EmbeddedBroker
+from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.topics import apply
+
+pytestmark = pytest.mark.broker
+
+
+def more(folder: Path, before: set[Path]) -> bool:
+    """Say whether there are files that were not there before."""
+    return not set(folder.rglob("*.parquet")) <= before
+
+
+def test_survives_kills(settings: Settings, environ: dict[str, str], tmp_path: Path) -> None:
+    """Killed again and again while records come, the tables are those of an undisturbed run."""
+    chance = random.Random(7)
+    records = traffic(settings, 240)
+    flow = threading.Thread(target=send, args=(settings, records, 0.012))
+    flow.start()
+    folder = tmp_path / "killed"
+    try:
+        for _ in range(3):
+            before = set(folder.rglob("*.parquet"))
+            with process(environ, folder) as child:
+                wait_for(partial(more, folder, before))
+                time.sleep(chance.uniform(0.0, 0.6))
+                child.send_signal(signal.SIGKILL)
+    finally:
+        flow.join()
+    with process(environ, folder) as child:
+        wait_for(partial(started, folder))
+        wait_for(complete(folder, records, settings))
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(PATIENCE) == 0
+    calm = tmp_path / "calm"
+    run_until_complete(settings, calm, records)
+    assert tables(folder) == tables(calm)
+    assert rejected(folder) == rejected(calm)
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_two_sinks_share_the_work(
+    settings: Settings, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """A second sink takes partitions over and gives them back; nothing is lost or doubled."""
+    records = traffic(settings, 150)
+    flow = threading.Thread(target=send, args=(settings, records, 0.012))
+    folder = tmp_path / "tables"
+    with running(settings, folder):
+        flow.start()
+        wait_for(lambda: any(folder.rglob("*.parquet")))
+        with process(environ, folder) as second:
+            time.sleep(3)
+            second.send_signal(signal.SIGINT)
+            assert second.wait(PATIENCE) == 0
+        flow.join()
+        wait_for(complete(folder, records, settings))
+    for name, rows in expected(records, settings).items():
+        assert set(keys(tables(folder))[name]) == rows
+
+
+def test_a_suspended_sink_does_no_harm(
+    settings: Settings, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """A sink that wakes up after its partitions have moved leaves the new owner's files alone."""
+    records = traffic(settings, 80)
+    half = len(records) // 2
+    folder = tmp_path / "tables"
+    lazy = {**environ, "GAMEKEEPER_SINK_SECONDS": "3", "GAMEKEEPER_SINK_RECORDS": "100000"}
+    send(settings, records[:half])
+    with process(lazy, folder) as sleeper:
+        wait_for(lambda: any(folder.rglob("*.parquet")))
+        send(settings, records[half:])
+        time.sleep(1)
+        sleeper.send_signal(signal.SIGSTOP)
+        with running(settings, folder):
+            wait_for(complete(folder, records, settings))
+            good = tables(folder)
+            sleeper.send_signal(signal.SIGCONT)
+            time.sleep(4)
+            assert tables(folder) == good
+        sleeper.send_signal(signal.SIGTERM)
+        assert sleeper.wait(PATIENCE) == 0
+    assert tables(folder) == good
+
+
+def test_survives_a_broker_that_is_killed(
+    own_broker: brokers.LoopbackBroker, names: brokers.Names, tmp_path: Path
+) -> None:
+    """A sink goes on when its broker is back, unless the broker has forgotten everything."""
+    settings = prepare(variables(names, own_broker))
+    records = traffic(settings, 60)
+    half = len(records) // 2
+    send(settings, records[:half])
+    forgetful = isinstance(own_broker, EmbeddedBroker)
+    ending = pytest.raises(TraceError, match="another folder") if forgetful else nullcontext()
+    with ending, running(settings, tmp_path) as run:
+        wait_for(complete(tmp_path, records[:half], settings))
+        own_broker.kill()
+        own_broker.start()
+        if forgetful:
+            apply(settings)
+            wait_for(lambda: not run.thread.is_alive())
+        else:
+            send(settings, records[half:])
+            wait_for(complete(tmp_path, records, settings))
