@@ -45,6 +45,8 @@ EMBEDDING: Final = "embedding"
 """The name under which `Batch.features` has the embeddings that events carry themselves."""
 LIKELIHOOD: Final = "log_likelihood"
 """The name under which it has `(n, 1)` log-likelihoods under a model of benign inputs."""
+OOD: Final = "ood"
+"""The name under which it has `(n, 1)` scores, higher for inputs unlike the model's own data."""
 
 
 @dataclass(frozen=True, slots=True)

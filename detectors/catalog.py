@@ -8,13 +8,14 @@ from typing import Any
 
 from gamekeeper.detectors.base import Detector
 from gamekeeper.detectors.likelihood import Likelihood
+from gamekeeper.detectors.out_of_distribution import OutOfDistribution
 from gamekeeper.detectors.prada import Prada
 from gamekeeper.detectors.prada_v1 import PradaV1
 from gamekeeper.detectors.similarity import Similarity
 from gamekeeper.schemas.errors import ProfileError
 
 DETECTORS: dict[str, type[Detector]] = {
-    kind.name: kind for kind in (Prada, PradaV1, Similarity, Likelihood)
+    kind.name: kind for kind in (Prada, PradaV1, Similarity, Likelihood, OutOfDistribution)
 }
 
 

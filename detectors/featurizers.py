@@ -23,13 +23,13 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from gamekeeper.detectors.network_spec import (
-    ImageSpec,
     NetworkSpec,
     Spec,
     channels_last,
     layout,
     parse,
     plain,
+    takes_images,
 )
 from gamekeeper.detectors.networks import Network, build
 from gamekeeper.schemas.errors import ProfileError
@@ -118,7 +118,7 @@ def _prepare(inputs: NDArray[Any], spec: NetworkSpec) -> Tensor:
 
 def _scale(inputs: NDArray[Any], spec: NetworkSpec) -> NDArray[np.float32]:
     """Bring values to 0 to 1 where they are in the training data's range."""
-    if isinstance(spec, ImageSpec):
+    if takes_images(spec):
         if inputs.dtype == np.bool_:
             return inputs.astype(np.float32)
         if inputs.dtype in (np.uint8, np.uint16):

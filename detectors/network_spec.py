@@ -81,8 +81,50 @@ class GaussianMixtureSpec(_Base, frozen=True, tag="gaussian-mixture"):
     components: Annotated[int, Meta(ge=1, le=256)] = 8
 
 
-ImageSpec = ConvEncoderSpec | VqVaeSpec
-NetworkSpec = ConvEncoderSpec | MlpEncoderSpec | VqVaeSpec | GaussianMixtureSpec
+class OodSpec(_Base, frozen=True, kw_only=True):
+    """Images or vectors to out-of-distribution scores, by a classifier of so many classes.
+
+    Its encoder is the one that rows of the shape have; `channels` are those of images.
+    """
+
+    feature: Literal["ood"] = "ood"
+    classes: Annotated[int, Meta(ge=2, le=4096)]
+    channels: Annotated[tuple[Width, ...], Meta(min_length=1, max_length=3)] = (32, 64)
+    hidden: Width = 512
+    dimensions: Width = 256
+
+
+class BinarySpec(OodSpec, frozen=True, kw_only=True, tag="ood-binary"):
+    """Scores by a classifier of own rows and outliers."""
+
+    classes: Literal[2] = 2
+
+
+class MspSpec(OodSpec, frozen=True, tag="ood-msp"):
+    """Scores by the maximum softmax probability."""
+
+
+class OdinSpec(OodSpec, frozen=True, tag="ood-odin"):
+    """Scores by ODIN; the constants of Liang et al. for DenseNets on CIFAR-10."""
+
+    temperature: Annotated[float, Meta(gt=0, le=1e6)] = 1000.0
+    epsilon: Annotated[float, Meta(ge=0, le=1)] = 0.0014
+
+
+class MahalanobisSpec(OodSpec, frozen=True, tag="ood-mahalanobis"):
+    """Scores by the Mahalanobis distance to the nearest class."""
+
+
+NetworkSpec = (
+    ConvEncoderSpec
+    | MlpEncoderSpec
+    | VqVaeSpec
+    | GaussianMixtureSpec
+    | BinarySpec
+    | MspSpec
+    | OdinSpec
+    | MahalanobisSpec
+)
 
 
 def parse(spec: Spec) -> NetworkSpec:
@@ -107,6 +149,13 @@ def plain(spec: NetworkSpec) -> dict[str, Any]:
     return plain
 
 
+def takes_images(spec: NetworkSpec) -> bool:
+    """Tell networks of images from those of vectors; of the kinds for both, the shape decides."""
+    if isinstance(spec, OodSpec):
+        return len(spec.shape) > 1
+    return isinstance(spec, ConvEncoderSpec | VqVaeSpec)
+
+
 def layout(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Say how a network sees rows of a shape: images as `(c, h, w)`, everything else unchanged.
 
@@ -127,7 +176,7 @@ def channels_last(shape: tuple[int, ...]) -> bool:
 
 def _check_shape(spec: NetworkSpec) -> None:
     least, most = SIDES
-    if not isinstance(spec, ImageSpec):
+    if not takes_images(spec):
         if len(spec.shape) != 1 or spec.shape[0] > 4096:
             raise ProfileError(f"{_kind(spec)} takes rows of shape (d,), d to 4096: {spec.shape}")
     elif len(spec.layout) != 3 or not all(least <= side <= most for side in spec.layout[1:]):

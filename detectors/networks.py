@@ -1,27 +1,34 @@
 """The learned networks: torch modules built from a plain spec.
 
 Modules take prepared float32 tensors (`gamekeeper.detectors.featurizers.prepare`), `(n, c, h, w)`
-or `(n, d)`, and give `(n, k)` by `features`. Training adds what only it needs, such as a
+or `(n, d)`, and give `(n, k)` by `features`. Training adds what only it needs, such as an encoder's
 classifying head, outside.
 """
 
 from __future__ import annotations
 
-import itertools
-
-import torch
-from torch import Tensor, nn
-
+from gamekeeper.detectors.encoders import ConvEncoder, MlpEncoder
 from gamekeeper.detectors.gaussian_mixture import GaussianMixture
 from gamekeeper.detectors.network_spec import (
+    BinarySpec,
     ConvEncoderSpec,
     GaussianMixtureSpec,
+    MahalanobisSpec,
     MlpEncoderSpec,
+    MspSpec,
+    OdinSpec,
     Spec,
     VqVaeSpec,
     parse,
 )
+from gamekeeper.detectors.ood_binary import OodBinary
+from gamekeeper.detectors.ood_mahalanobis import OodMahalanobis
+from gamekeeper.detectors.ood_msp import OodMsp
+from gamekeeper.detectors.ood_odin import OodOdin
 from gamekeeper.detectors.vq_vae import VqVae
+
+OodNetwork = OodBinary | OodMsp | OodOdin | OodMahalanobis
+Network = ConvEncoder | MlpEncoder | VqVae | GaussianMixture | OodNetwork
 
 
 def build(spec: Spec) -> Network:
@@ -38,75 +45,11 @@ def build(spec: Spec) -> Network:
             return VqVae(parsed)
         case GaussianMixtureSpec() as parsed:
             return GaussianMixture(parsed)
-
-
-class ConvEncoder(nn.Module):
-    """Embeds images, `(n, c, h, w)` to `(n, dimensions)`.
-
-    Zhang and Wagner, sections VI-A and VIII-A: convolutions of 32, 32, pool, 64, 64, pool, then
-    linear layers of 512 and 256 (`channels`, `hidden`, `dimensions`); kernels 3x3, ReLU.
-    """
-
-    def __init__(self, spec: ConvEncoderSpec) -> None:
-        super().__init__()
-        channels, height, width = spec.layout
-        self.convolutions = nn.Sequential()
-        for before, after in itertools.pairwise((channels, *spec.channels)):
-            self.convolutions += nn.Sequential(
-                nn.Conv2d(before, after, 3, padding=1),
-                nn.ReLU(),
-                nn.Conv2d(after, after, 3, padding=1),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-            )
-        shrunk = 2 ** len(spec.channels)
-        flat = spec.channels[-1] * (height // shrunk) * (width // shrunk)
-        self.linear = nn.Sequential(
-            nn.Linear(flat, spec.hidden), nn.ReLU(), nn.Linear(spec.hidden, spec.dimensions)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Embed prepared images."""
-        x = x.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
-        embedded: Tensor = self.linear(self.convolutions(x).flatten(1))
-        return embedded
-
-    def features(self, x: Tensor) -> Tensor:
-        """Embed prepared images; what detectors are given."""
-        return self.forward(x)
-
-
-class MlpEncoder(nn.Module):
-    """Embeds vectors, `(n, d)` to `(n, dimensions)`, by two hidden layers.
-
-    Columns of tables differ in scale, so they are standardised first by the buffers `mean` and
-    `std`, `(d,)` of the prepared training data, which training fills in.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, spec: MlpEncoderSpec) -> None:
-        super().__init__()
-        [d] = spec.shape
-        self.register_buffer("mean", torch.zeros(d))
-        self.register_buffer("std", torch.ones(d))
-        self.linear = nn.Sequential(
-            nn.Linear(d, spec.hidden),
-            nn.ReLU(),
-            nn.Linear(spec.hidden, spec.hidden),
-            nn.ReLU(),
-            nn.Linear(spec.hidden, spec.dimensions),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Embed prepared vectors."""
-        embedded: Tensor = self.linear((x - self.mean) / self.std)
-        return embedded
-
-    def features(self, x: Tensor) -> Tensor:
-        """Embed prepared vectors; what detectors are given."""
-        return self.forward(x)
-
-
-Network = ConvEncoder | MlpEncoder | VqVae | GaussianMixture
+        case BinarySpec() as parsed:
+            return OodBinary(parsed)
+        case MspSpec() as parsed:
+            return OodMsp(parsed)
+        case OdinSpec() as parsed:
+            return OodOdin(parsed)
+        case MahalanobisSpec() as parsed:
+            return OodMahalanobis(parsed)

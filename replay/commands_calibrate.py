@@ -35,6 +35,7 @@ from gamekeeper.schemas.errors import ProfileError
 STARTING: dict[str, Callable[[], dict[str, Any]]] = {
     "similarity": lambda: {"delta": 1.0, "secret": secrets.randbits(63)},
     "likelihood": lambda: {"center": 0.0},
+    "ood": lambda: {"cut": 0.0},
 }
 """Detectors that read a network's feature, and the options that they begin with."""
 
@@ -55,7 +56,7 @@ STARTING: dict[str, Callable[[], dict[str, Any]]] = {
 @click.option(
     "--networks",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder that `gamekeeper train` wrote; similarity and likelihood use its networks.",
+    help="Folder that `gamekeeper train` wrote; similarity, likelihood and ood use its networks.",
 )
 @detector_option
 @click.option(
@@ -174,7 +175,7 @@ def _base(
         return base, Path()
     if profile is not None:
         raise click.UsageError("give --networks or --profile, not both")
-    chosen = detectors or ("prada", *STARTING)
+    chosen = detectors or ("prada", *_served(networks))
     features = {DETECTORS[name].feature for name in chosen if name in STARTING}
     base = Profile(
         name=out.stem,
@@ -186,6 +187,16 @@ def _base(
         networks=adopt(networks, out, features),
     )
     return override(base, sets), out.parent
+
+
+def _served(networks: Path) -> list[str]:
+    """Name the detectors whose network is in the folder; `ProfileError` where there is none."""
+    served = [
+        name for name in STARTING if (networks / f"{DETECTORS[name].feature}.safetensors").is_file()
+    ]
+    if not served:
+        raise ProfileError(f"{networks}: holds no network; `gamekeeper train` makes them")
+    return served
 
 
 def _fitted(base: Profile, sets: tuple[str, ...]) -> tuple[str, ...]:

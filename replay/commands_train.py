@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ import click
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from gamekeeper.replay.datasets.load import Dataset, load_dataset
-from gamekeeper.replay.output import json_line, print_table, progress, warn
+from gamekeeper.replay.datasets.load import Dataset
+from gamekeeper.replay.output import json_line, print_table, progress
+from gamekeeper.replay.reading import read_data
 from gamekeeper.replay.training.figures import LEVELS
 from gamekeeper.replay.training.loop import Step
-from gamekeeper.replay.training.networks import FEATURES, Feature, Size
+from gamekeeper.replay.training.networks import FEATURES, SCORES, Feature, Score, Size
 from gamekeeper.replay.training.train import REPORT, Report, Trained, TrainPlan
 from gamekeeper.replay.training.train import train as run_training
 
@@ -53,6 +54,17 @@ from gamekeeper.replay.training.train import train as run_training
     show_default=True,
     help="Share of the rows that ends the training and is reported on.",
 )
+@click.option(
+    "--outliers",
+    metavar="DATA",
+    multiple=True,
+    help="Images of other sets, to tell the data from; also trains ood; repeatable.",
+)
+@click.option(
+    "--ood-score",
+    type=click.Choice(SCORES),
+    help="How ood is scored; all but binary take no outliers.  [default: binary]",
+)
 @click.option("--hardened", is_flag=True, help="Also train against small steps of an attack.")
 @click.option("--limit", type=click.IntRange(min=4), help="Use at most so many distinct rows.")
 @click.option("--model", help="Use the rows of this model.  [default: the traces' only one]")
@@ -76,6 +88,8 @@ def train(
     size: Size,
     epochs: int,
     held_out: float,
+    outliers: tuple[str, ...],
+    ood_score: Score | None,
     hardened: bool,
     limit: int | None,
     model: str | None,
@@ -87,45 +101,38 @@ def train(
 ) -> None:
     """Train the networks of the similarity and the likelihood detector on benign data.
 
-    DATA are traces (or the word `sample`), of which the benign accounts are used, folders with one
-    sub-folder of images per class, IDX files, npz with x and y, or Parquet with `label` and an
+    With --outliers, --ood-score or --only ood, that of the ood detector, too. DATA, and the
+    outliers, are traces (or the word `sample`), of which the benign accounts are used, folders with
+    one sub-folder of images per class, IDX files, npz with x and y, or Parquet with `label` and an
     encoded `image` or numbers. Images have sides of 8 to 64 pixels. An interrupted training goes
     on when the same command is given again.
     """
+    ood = bool(outliers or ood_score)
+    if ood and only not in (None, "ood"):
+        raise click.UsageError(f"--outliers and --ood-score are for ood, not for --only {only}")
     plan = TrainPlan(
-        features=(only,) if only else FEATURES,
+        features=(only,) if only else FEATURES if ood else TrainPlan().features,
         size=size,
         epochs=epochs,
         held_out=held_out,
         hardened=hardened,
+        ood_score=ood_score or TrainPlan().ood_score,
         seed=seed,
     )
     if threads:
         torch.set_num_threads(threads)
-    dataset = _load(data, limit=limit, seed=seed, model=model, group=group)
-    _warn(dataset)
-    report = _train(dataset, plan, out, restart)
+    dataset = read_data(data, limit=limit, seed=seed, model=model, group=group)
+    others = read_data(outliers, limit=limit, seed=seed, model=model) if outliers else None
+    report = _train(dataset, others, plan, out, restart)
     if form == "json":
         click.echo(json_line(report))
     else:
         _print(out, report)
 
 
-def _load(data: Sequence[str], **options: Any) -> Dataset:
-    with progress(TextColumn("{task.completed} rows")) as bar:
-        task = bar.add_task("reading", total=None)
-        return load_dataset(data, **options, advance=lambda rows: bar.update(task, completed=rows))
-
-
-def _warn(dataset: Dataset) -> None:
-    if dataset.skipped:
-        kinds = ", ".join(f"{kind} ({rows})" for kind, rows in sorted(dataset.skipped.items()))
-        warn(f"left out: rows of accounts that are not benign: {kinds}")
-    if dataset.repeated:
-        warn(f"left out: {dataset.repeated} rows that repeat others")
-
-
-def _train(dataset: Dataset, plan: TrainPlan, out: Path, restart: bool) -> Report:
+def _train(
+    dataset: Dataset, outliers: Dataset | None, plan: TrainPlan, out: Path, restart: bool
+) -> Report:
     columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with progress(*columns, TextColumn("held-out loss {task.fields[loss]}")) as bar:
         task = bar.add_task("epochs", total=plan.epochs, loss="")
@@ -139,7 +146,7 @@ def _train(dataset: Dataset, plan: TrainPlan, out: Path, restart: bool) -> Repor
                 loss=f"{step.loss:.4g}",
             )
 
-        return run_training(dataset, plan, out, advance, restart=restart)
+        return run_training(dataset, plan, out, advance, outliers=outliers, restart=restart)
 
 
 def _print(out: Path, report: Report) -> None:

@@ -1,11 +1,15 @@
 """What calibration reads off benign accounts before it chooses thresholds.
 
-Two options belong to the networks' own scale, so that none is right for all: the distance below
-which two embeddings are similar, and the mean log-likelihood of benign queries.
+Three options belong to the networks' own scale, so that none is right for all: the distance below
+which two embeddings are similar, the mean log-likelihood of benign queries, and the score above
+which a query is out of distribution.
 
 * `similarity.delta` lets the average account make 25 pairs in its life, half of the 50 at which
   Zhang and Wagner (section VIII-A) end an account; repeats, at distance 0, are left aside.
 * `likelihood.center` is the mean over accounts of each one's mean.
+* `ood.cut` is the 95th percentile of all accounts' scores: one benign query in twenty is above it.
+  That is where such scores are usually compared (by the outliers that pass where 95 % of the own
+  inputs do), and an attack with other images has a share of nearly 1 to be told by.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD, Featurizer, Floats
+from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD, OOD, Featurizer, Floats
 from gamekeeper.detectors.featurizing import featurized
 from gamekeeper.detectors.profile import Profile, load_networks, resolve
 from gamekeeper.replay.evaluate import BATCH, shard
@@ -29,19 +33,25 @@ from gamekeeper.replay.shards import over_shards
 from gamekeeper.replay.trace import Life, TraceEvent, TraceStore
 from gamekeeper.schemas.errors import ProfileError
 
-FITTED = {"similarity": "delta", "likelihood": "center"}
+FITTED = {"similarity": "delta", "likelihood": "center", "ood": "cut"}
 """Detectors with an option that is fitted, and which."""
 PAIRS = 25
+PASSING = 0.95
+"""The share of benign queries that are not out of distribution."""
 ACCOUNTS = 100
 """Accounts that are looked at: quantiles of 100 lives are exact enough, and networks take time."""
 _BLOCK = 512
 
 
 class Reading(NamedTuple):
-    """One account: `(n,)` distances to the nearest earlier query, repeats aside; its mean."""
+    """One account: `(n,)` distances to the nearest earlier query, repeats aside.
+
+    `mean` is that of its log-likelihoods, `scores` are how far its queries are out of distribution.
+    """
 
     distances: Floats
     mean: float | None
+    scores: NDArray[np.float32] | None = None
 
 
 def fit(
@@ -67,6 +77,7 @@ def fit(
     values = {
         "similarity": partial(delta, readings),
         "likelihood": partial(center, readings),
+        "ood": partial(cut, readings),
     }
     detectors = tuple(
         msgspec.structs.replace(
@@ -103,6 +114,14 @@ def center(readings: Sequence[Reading]) -> float:
     return float(np.mean(means))
 
 
+def cut(readings: Sequence[Reading]) -> float:
+    """Choose the score that 95 % of all queries do not exceed."""
+    scores = [each.scores for each in readings if each.scores is not None]
+    if not scores:
+        raise ProfileError("ood takes --networks with an ood network for inputs like the traces'")
+    return float(np.quantile(np.concatenate(scores).astype(np.float64), PASSING))
+
+
 def _read_shard(
     folder: Path,
     profile: Profile,
@@ -119,7 +138,7 @@ def _read_shard(
 def _read(
     featurizers: Sequence[Featurizer], life: Life, events: Iterable[TraceEvent], queries: int
 ) -> Reading:
-    embeddings, likelihoods = [], []
+    embeddings, likelihoods, scores = [], [], []
     for arrivals in first_queries(life, events, queries, BATCH):
         for arrival in featurized(featurizers, arrivals):
             features = arrival.features or {}
@@ -127,8 +146,14 @@ def _read(
                 embeddings.append(features[EMBEDDING])
             if LIKELIHOOD in features:
                 likelihoods.append(features[LIKELIHOOD])
+            if OOD in features:
+                scores.append(features[OOD][:, 0])
     mean = float(np.mean(np.concatenate(likelihoods), dtype=np.float64)) if likelihoods else None
-    return Reading(nearest(np.concatenate(embeddings)) if embeddings else np.empty(0), mean)
+    return Reading(
+        nearest(np.concatenate(embeddings)) if embeddings else np.empty(0),
+        mean,
+        np.concatenate(scores) if scores else None,
+    )
 
 
 def nearest(vectors: NDArray[np.float32]) -> Floats:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gamekeeper.detectors.networks import MlpEncoder
+from gamekeeper.detectors.classifier import Classifier
+from gamekeeper.detectors.encoders import MlpEncoder
 from gamekeeper.replay.training.data import Prepared
 from gamekeeper.replay.training.transforms import image_positives, vector_positives
 
@@ -31,25 +32,24 @@ Positives = Callable[[Tensor, Tensor], Tensor]
 
 
 class Classify:
-    """Cross-entropy of a linear head on the embedding; the head is thrown away afterwards."""
+    """Cross-entropy of a classifier; of an encoder's, the head is thrown away afterwards."""
 
-    name = "classify"
     rate = 1e-3
     batch = 64
 
-    def __init__(self, encoder: nn.Module, dimensions: int, data: Prepared) -> None:
+    def __init__(self, module: Classifier, data: Prepared, name: str = "classify") -> None:
+        self.name = name
         self._data = data
         self.rows = len(data.train)
-        self.encoder = encoder
-        head = nn.Linear(dimensions, data.classes).to(data.train.device)
-        self.module: nn.Module = nn.Sequential(encoder, nn.ReLU(), head)
-        self.optimiser: torch.optim.Optimizer = torch.optim.Adam(self.module.parameters())
+        self.module = module
+        self.optimiser: torch.optim.Optimizer = torch.optim.Adam(module.parameters())
 
     def begin(self) -> None:
         """Let an encoder of vectors know the columns' scales."""
-        if isinstance(self.encoder, MlpEncoder):
-            self.encoder.mean.copy_(self._data.mean)
-            self.encoder.std.copy_(self._data.std)
+        trunk = self.module.trunk
+        if isinstance(trunk, MlpEncoder):
+            trunk.mean.copy_(self._data.mean)
+            trunk.std.copy_(self._data.std)
 
     def loss(self, rows: Tensor) -> Tensor:
         """Give the mean cross-entropy of training rows."""

@@ -1,7 +1,8 @@
 """Trains the networks that profiles carry, and measures them on rows held out.
 
 `embedding` is an encoder for the similarity detector, `log_likelihood` a density model for the
-likelihood detector (Zhang and Wagner, sections VI-A and VI-B).
+likelihood detector (Zhang and Wagner, sections VI-A and VI-B), `ood` a classifier for the detector
+of out-of-distribution queries.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from gamekeeper.detectors.classifier import Classifier
+from gamekeeper.detectors.encoders import ConvEncoder, MlpEncoder
 from gamekeeper.detectors.featurizers import dump
-from gamekeeper.detectors.networks import Network, build
+from gamekeeper.detectors.networks import Network, OodNetwork, build
+from gamekeeper.detectors.ood_mahalanobis import OodMahalanobis
 from gamekeeper.detectors.vq_vae import VqVae
 from gamekeeper.replay.datasets.load import Dataset
 from gamekeeper.replay.training.checkpoint import Checkpoint, State, write_whole
 from gamekeeper.replay.training.data import Prepared, prepared, value_range
 from gamekeeper.replay.training.density import Density, fit_mixture
 from gamekeeper.replay.training.encoder import Classify, Contrast, positives_of
-from gamekeeper.replay.training.figures import density_figures, embedding_figures
+from gamekeeper.replay.training.figures import density_figures, embedding_figures, ood_figures
 from gamekeeper.replay.training.loop import Advance, Phase, Step, fit, seeded
-from gamekeeper.replay.training.networks import FEATURES, Feature, Size, spec_of
+from gamekeeper.replay.training.networks import Feature, Score, Size, spec_of
+from gamekeeper.replay.training.out_of_distribution import against, check, fit_classes
 from gamekeeper.replay.training.split import Split, split
 from gamekeeper.schemas.errors import TraceError
 
@@ -38,14 +43,15 @@ class TrainPlan:
 
     `epochs` bounds each phase, and the learning rate falls along them; a phase ends earlier when
     the loss on the rows held out has not fallen for some epochs. `hardened` adds rows under attack
-    to the transformed ones.
+    to the transformed ones; `ood_score` says how `ood` is scored.
     """
 
-    features: tuple[Feature, ...] = FEATURES
+    features: tuple[Feature, ...] = ("embedding", "log_likelihood")
     size: Size = "paper"
     epochs: int = 40
     held_out: float = 0.15
     hardened: bool = False
+    ood_score: Score = "binary"
     seed: int = 0
 
 
@@ -79,27 +85,39 @@ def train(
     out: Path,
     advance: Advance = lambda step: None,
     *,
+    outliers: Dataset | None = None,
     restart: bool = False,
 ) -> Report:
     """Train networks into the folder `out`, with a report; goes on where an earlier try ended.
 
     The same data, plan and number of torch threads give the same files, interrupted or not.
-    Raises `SettingsError` where `out` has an unfinished training of something else (`restart`
-    discards it), `ProfileError` where rows have a shape that no network takes.
+    `outliers`, of the data's shape and dtype, are what `ood` is to tell from it: the binary score
+    learns from them, and all scores are measured on those held out. Raises `SettingsError` where
+    `out` has an unfinished training of something else (`restart` discards it) or outliers are
+    missing, `ProfileError` where rows have a shape that no network takes.
     """
+    if "ood" in plan.features:
+        check(dataset, outliers, plan.ood_score)
     parts = split(dataset, plan.held_out, plan.seed)
-    low, high = value_range(dataset, parts)
-    shape = dataset.inputs.shape[1:]
-    specs = {each: spec_of(each, shape, plan.size, low, high) for each in plan.features}
-    data = prepared(dataset, parts, next(iter(specs.values())))
-    settings = {"data": dataset.digest(), "plan": asdict(plan)}
+    specs = _specs(dataset, parts, plan)
+    spec = next(iter(specs.values()))  # all take the same rows
+    data = prepared(dataset, parts, spec)
+    others = None
+    if outliers is not None:
+        others = prepared(outliers, split(outliers, plan.held_out, plan.seed), spec)
+    settings = {
+        "data": dataset.digest(),
+        "outliers": outliers and outliers.digest(),
+        "plan": asdict(plan),
+    }
     checkpoint = Checkpoint(out / CHECKPOINT, settings, restart=restart)
-    runs = {"embedding": _embedding, "log_likelihood": _log_likelihood}
+    runs = {"embedding": _embedding, "log_likelihood": _log_likelihood, "ood": _ood}
     made = [
-        runs[feature](_Run(spec, data, plan, checkpoint, advance))
+        runs[feature](_Run(spec, data, others, plan, checkpoint, advance))
         for feature, spec in specs.items()
     ]
-    report = Report(_data(dataset), asdict(plan), _split(parts), [each for each, _ in made])
+    told = _data(dataset) | {"outliers": outliers and _data(outliers)}
+    report = Report(told, asdict(plan), _split(parts), [each for each, _ in made])
     # All at the end, so that networks of two trainings do not lie side by side meanwhile.
     for trained, weights in made:
         write_whole(out / trained.file, weights)
@@ -113,17 +131,31 @@ class _Run(NamedTuple):
 
     spec: dict[str, Any]
     data: Prepared
+    outliers: Prepared | None
     plan: TrainPlan
     checkpoint: Checkpoint
     advance: Advance
+
+
+def _specs(dataset: Dataset, parts: Split, plan: TrainPlan) -> dict[Feature, dict[str, Any]]:
+    low, high = value_range(dataset, parts)
+    score = plan.ood_score
+    classes = 2 if score == "binary" else int(dataset.labels.max()) + 1
+    shape = dataset.inputs.shape[1:]
+    return {
+        each: spec_of(each, shape, plan.size, low, high, score=score, classes=classes)
+        for each in plan.features
+    }
 
 
 def _embedding(run: _Run) -> tuple[Trained, bytes]:
     """Train an encoder: to classify, where there are classes, then to contrast."""
     plan, data = run.plan, run.data
     with seeded(plan.seed, "encoder"):
-        encoder = build(run.spec).to(data.train.device)
-        classify = Classify(encoder, run.spec["dimensions"], data)
+        encoder = build(run.spec)
+        assert isinstance(encoder, ConvEncoder | MlpEncoder)
+        classifier = Classifier(encoder, run.spec["dimensions"], data.classes)
+        classify = Classify(classifier.to(data.train.device), data)
     losses: dict[str, list[float]] = {}
     figures: dict[str, Any] = {}
     if data.classes > 1:
@@ -162,6 +194,25 @@ def _log_likelihood(run: _Run) -> tuple[Trained, bytes]:
         run.advance(Step("mixture", 1, 1, 0.0))
     with seeded(plan.seed, "figures"):
         figures |= density_figures(module, data)
+    return _trained(run, module, losses, figures)
+
+
+def _ood(run: _Run) -> tuple[Trained, bytes]:
+    """Train a classifier: of own rows and outliers, or of the data's classes for a score on top."""
+    data, outliers = run.data, run.outliers
+    with seeded(run.plan.seed, "ood"):
+        module = build(run.spec).to(data.train.device)
+    assert isinstance(module, OodNetwork)
+    learned = data
+    if run.plan.ood_score == "binary" and outliers is not None:
+        learned = against(data, outliers)
+    phase = Classify(module, learned, "ood")
+    losses = {"ood": _fit(run, phase).losses}
+    if isinstance(module, OodMahalanobis):
+        fit_classes(module, data)
+    figures: dict[str, Any] = {"accuracy": phase.accuracy()}
+    with seeded(run.plan.seed, "figures"):
+        figures |= ood_figures(module, data, outliers)
     return _trained(run, module, losses, figures)
 
 

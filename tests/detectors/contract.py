@@ -26,8 +26,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "prada-v1": {"growths": 40},
     "similarity": {"history": 60, "reserve": 12, "keep": 2},
 }
-NEEDED: dict[str, dict[str, Any]] = {"similarity": {"delta": 2.0}}
-"""Options that have no default; 2.0 lies between the attack's steps and the digits' distances."""
+NEEDED: dict[str, dict[str, Any]] = {"similarity": {"delta": 2.0}, "ood": {"cut": 0.025}}
+"""Options that have no default; 2.0 lies between the attack's steps and the digits' distances, and
+0.025 above most digits' roughness."""
 CASES = [
     *(pytest.param(name, {}, id=name) for name in DETECTORS),
     *(pytest.param(name, SMALL[name], id=f"{name}-small") for name in DETECTORS if name in SMALL),
@@ -39,6 +40,7 @@ CASES = [
     pytest.param(
         "likelihood", {"tails": "both", "center": -0.02, "beta": 0.3}, id="likelihood-both"
     ),
+    pytest.param("ood", {"window": 60, "warm_up": 10}, id="ood-small"),
 ]
 QUERIES = 420
 SIGNED = ["int8", "int16", "int32", "int64"]
@@ -56,15 +58,17 @@ def make(name: str, options: dict[str, Any]) -> Detector:
 def queries(first: int, inputs: NDArray[Any], labels: NDArray[np.int64]) -> Batch:
     """Make a batch whose embedding is a fixed random projection, `(n, 32)`, that keeps distances.
 
-    Its log-likelihood is that of smooth rows, whose neighbouring values differ little. What float32
-    cannot hold becomes infinite, as it does where an event's float64 is narrowed.
+    Its log-likelihood is that of smooth rows, whose neighbouring values differ little; rough ones
+    are out of distribution. What float32 cannot hold becomes infinite, as it does where an event's
+    float64 is narrowed.
     """
     rows = inputs.reshape(len(inputs), -1).astype(np.float64)
     projection = np.random.default_rng(0).normal(0, 32**-0.5, (rows.shape[1], 32))
     with np.errstate(all="ignore"):
         embedding = np.nan_to_num(rows @ projection).astype(np.float32)
         roughness = np.square(np.diff(rows, axis=1, prepend=0)).mean(1, keepdims=True)
-        features = {"embedding": embedding, "log_likelihood": (-roughness).astype(np.float32)}
+        rough = roughness.astype(np.float32)
+        features = {"embedding": embedding, "log_likelihood": -rough, "ood": rough}
     return Batch(first=first, inputs=inputs, labels=labels, features=features)
 
 

@@ -28,6 +28,7 @@ from gamekeeper.detectors.networks import build
 from gamekeeper.detectors.vq_vae import VqVae
 from gamekeeper.schemas.errors import ProfileError
 
+NARROW = {"channels": [5, 7], "hidden": 33}
 SPECS: dict[str, dict[str, Any]] = {
     "encoder-28": {"kind": "conv-encoder", "shape": [28, 28]},
     "encoder-32": {"kind": "conv-encoder", "shape": [32, 32, 3]},
@@ -36,6 +37,11 @@ SPECS: dict[str, dict[str, Any]] = {
     "vae-odd": {"kind": "vq-vae", "shape": [10, 11], "hidden": 24, "residual": 7, "code": 9},
     "vectors": {"kind": "mlp-encoder", "shape": [13]},
     "mixture": {"kind": "gaussian-mixture", "shape": [13], "components": 5},
+    "binary": {"kind": "ood-binary", "shape": [9, 11], **NARROW},
+    "msp": {"kind": "ood-msp", "shape": [10, 9, 3], "classes": 7, **NARROW},
+    "odin": {"kind": "ood-odin", "shape": [2, 9, 13], "classes": 3, **NARROW},
+    "odin-vectors": {"kind": "ood-odin", "shape": [13], "classes": 3},
+    "mahalanobis": {"kind": "ood-mahalanobis", "shape": [13], "classes": 4},
 }
 TINY = SPECS["vectors"]
 ROWS = 3 * CHUNK + 5
@@ -125,7 +131,7 @@ def test_features_have_the_promised_form(name: str) -> None:
     inputs, run = rows(name), featurizer(name)
     before = inputs.copy()
     found = run(inputs)
-    width = run.spec.get("dimensions", 1)
+    width = run.spec["dimensions"] if run.name == "embedding" else 1
     assert (found.shape, found.dtype) == ((ROWS, width), np.float32)
     assert run(inputs[:0]).shape == (0, width)
     assert np.array_equal(inputs, before)

@@ -10,9 +10,10 @@ import torch
 from sklearn.mixture import GaussianMixture as Fitted
 from torch import Tensor, nn
 
+from gamekeeper.detectors.encoders import ConvEncoder
 from gamekeeper.detectors.gaussian_mixture import GaussianMixture
 from gamekeeper.detectors.network_spec import parse, plain
-from gamekeeper.detectors.networks import ConvEncoder, build
+from gamekeeper.detectors.networks import build
 from gamekeeper.detectors.vq_vae import Codebook, VqVae
 from gamekeeper.schemas.errors import ProfileError
 

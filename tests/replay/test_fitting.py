@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ from click.testing import CliRunner, Result
 from scipy.spatial.distance import cdist
 from traces import START
 
-from gamekeeper.detectors.base import EMBEDDING, Batch
+from gamekeeper.detectors.base import EMBEDDING, OOD, Batch
 from gamekeeper.detectors.featurizers import dump, load
 from gamekeeper.detectors.networks import build
+from gamekeeper.detectors.out_of_distribution import OutOfDistribution
 from gamekeeper.detectors.profile import load_profile
 from gamekeeper.detectors.similarity import Similarity
 from gamekeeper.replay.commands_calibrate import calibrate
 from gamekeeper.replay.commands_evaluate import evaluate
 from gamekeeper.replay.commands_profile import profile
-from gamekeeper.replay.fitting import PAIRS, Reading, center, delta, nearest
+from gamekeeper.replay.fitting import PAIRS, Reading, center, cut, delta, nearest
 from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tables import QUERIES, query_rows, write_parquet
@@ -46,6 +48,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "code": 4,
     },
 }
+OOD_SPEC = SPECS["embedding"] | {"kind": "ood-msp", "classes": 4}
 ACCOUNTS, LIFE = 24, 120
 
 
@@ -126,6 +129,23 @@ def test_what_cannot_be_chosen_is_said() -> None:
         delta([Reading(np.ones(5), None)])
     with pytest.raises(ProfileError, match="--networks"):
         center([Reading(np.ones(5), None)])
+    with pytest.raises(ProfileError, match="--networks"):
+        cut([Reading(np.ones(5), None)])
+
+
+def test_one_benign_query_in_twenty_is_out_of_distribution() -> None:
+    """The detector finds that share over all accounts, however unlike they are."""
+    rng = np.random.default_rng(0)
+    accounts = [rng.normal(mean, 1, 400).astype(np.float32) for mean in range(5)]
+    chosen = cut([Reading(np.empty(0), None, each) for each in accounts])
+    above = []
+    for each in accounts:
+        detector = OutOfDistribution(cut=chosen)
+        labels = np.zeros(len(each), np.int64)
+        detector.update(Batch(0, np.zeros((len(each), 1)), labels, None, {OOD: each[:, None]}))
+        above.append(detector.evidence(-1)["out_of_distribution"])
+    assert sum(above) == 0.05 * 5 * 400
+    assert above[0] < 0.05 * 400 < above[4]
 
 
 def test_calibrate_with_networks_makes_a_profile_of_three_detectors(
@@ -162,6 +182,33 @@ def test_calibrate_with_networks_makes_a_profile_of_three_detectors(
     assert scored.exit_code == 0, scored.output
     detectors = {row["detector"] for row in json.loads(scored.output)["results"]}
     assert detectors == {"prada", "similarity", "likelihood", "any"}
+
+
+def test_the_ood_detector_joins_where_its_network_is(
+    trace: Path, networks: Path, images: list[np.ndarray[Any, Any]], tmp_path: Path
+) -> None:
+    """Its cut is the scores' quantile; of several networks in a folder all detectors run."""
+    folder, out = tmp_path / "networks", tmp_path / "digits.json"
+    shutil.copytree(networks, folder)
+    (folder / "log_likelihood.safetensors").unlink()
+    torch.manual_seed(0)
+    (folder / "ood.safetensors").write_bytes(dump(build(OOD_SPEC), OOD_SPEC))
+    result = calibrated(trace, folder, out)
+    assert result.exit_code == 0, result.output
+    made = load_profile(out)
+    assert [each.detector for each in made.detectors] == ["prada", "similarity", "ood"]
+    assert {each.feature for each in made.networks} == {"embedding", "ood"}
+    score = load((folder / "ood.safetensors").read_bytes())
+    scores = np.concatenate([score(each) for each in images])
+    ood = made.detectors[2]
+    # Of half of the accounts, those that calibrate.
+    assert 0.02 < (scores > ood.options["cut"]).mean() < 0.08
+    assert 0 < (ood.threshold or 0) < 0.5
+    assert run(profile, "verify", out, trace).exit_code == 0
+    result = calibrated(trace, folder, out, "--detector", "ood", "--set", "ood.cut=0.5")
+    assert result.exit_code == 0, result.output
+    [only] = load_profile(out).detectors
+    assert only.options == {"cut": 0.5}
 
 
 def test_each_calibration_draws_its_own_secret(trace: Path, networks: Path, tmp_path: Path) -> None:
