@@ -19,14 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from gamekeeper.replay import benign
-from gamekeeper.replay.attacks.base import Answers, Images, Labels, Sent, Victim
+from gamekeeper.replay.attacks.base import Answers, Images, Labels, Start, Victim
+from gamekeeper.replay.attacks.recorder import Recorder
+from gamekeeper.replay.attacks.run import Attack
+from gamekeeper.replay.attacks.start import draw_balanced
+from gamekeeper.replay.attacks.trace import OPENING, SECOND, Asked, cut
+from gamekeeper.replay.attacks.trace import tabulate as tabulate_events
 from gamekeeper.schemas.errors import TraceError
-from gamekeeper.schemas.event import QueryEvent
-from gamekeeper.schemas.tables import query_rows, write_parquet
-from gamekeeper.schemas.tensor import Tensor
+from gamekeeper.schemas.tables import write_parquet
 
 try:
     import torch
@@ -34,7 +36,7 @@ try:
 
     from gamekeeper.replay.attacks.jb_self import jb_self
     from gamekeeper.replay.attacks.jb_topk import jb_topk
-    from gamekeeper.replay.attacks.network import Classifier
+    from gamekeeper.replay.attacks.network import Architecture, Classifier
     from gamekeeper.replay.attacks.papernot import papernot
     from gamekeeper.replay.attacks.t_rnd import t_rnd
     from gamekeeper.replay.attacks.tramer import tramer
@@ -47,50 +49,34 @@ VICTIM, SEEDS = 4500, 250
 NEEDED = VICTIM + SEEDS + sum(customer.queries for customer in benign.CUSTOMERS)
 EPOCHS = 15
 SIDE = 28
-OPENING = 1_767_603_600 * 1_000_000
-"""2026-01-05 09:00 UTC, in microseconds."""
-SECOND = 1_000_000
+CLASSES = 10
+MODEL = "digits"
 HOUR = 3600 * SECOND
 DIGITS = 3
 """Decimals of the probabilities, as many as public interfaces show."""
 
 
 class Thief(NamedTuple):
-    """One attacker: its kind, how it attacks, rows per request, seconds between requests."""
+    """One attacker: its kind, its attack, seeds of each class, rows and seconds per request."""
 
     kind: str
-    attack: Callable[[Victim, Images, int, np.random.Generator], Iterator[Sent]]
+    attack: Attack
     seeds: int
     budget: int
     rows: int
     pause: float
 
 
-def _tramer(victim: Victim, seeds: Images, budget: int, rng: np.random.Generator) -> Iterator[Sent]:
-    """Fit `tramer`, which needs no seeds, into the others' form."""
-    return tramer(victim, seeds.shape[1:], budget, rng)
-
-
 # Seeds per attack as in the papers: 10 of each class (version 2), 5 of each (version 1).
 THIEVES = (
-    Thief("papernot", papernot, 100, 1200, 16, 2.0),
-    Thief("t-rnd", t_rnd, 100, 1000, 8, 1.5),
-    Thief("jb-topk", jb_topk, 50, 800, 1, 0.5),
-    Thief("jb-self", jb_self, 50, 800, 4, 1.0),
-    Thief("tramer", _tramer, 0, 1100, 1, 0.3),
+    Thief("papernot", papernot, 10, 1200, 16, 2.0),
+    Thief("t-rnd", t_rnd, 10, 1000, 8, 1.5),
+    Thief("jb-topk", jb_topk, 5, 800, 1, 0.5),
+    Thief("jb-self", jb_self, 5, 800, 4, 1.0),
+    Thief("tramer", tramer, 0, 1100, 1, 0.3),
 )
 THINKING = 20.0
 """Seconds in which a thief trains its substitute between two rounds."""
-
-
-class Request(NamedTuple):
-    """Queries sent together: when, by whom, what and with which answers; columns as in a trace."""
-
-    time: int
-    account: str
-    trace: str
-    kind: str
-    sent: Sent
 
 
 def read_digits(path: Path) -> tuple[Images, Labels]:
@@ -114,32 +100,25 @@ def _decode(encoded: Any) -> Images:
 
 def train_victim(images: Images, labels: Labels, rng: np.random.Generator) -> Classifier:
     """Train the protected model on `(n, 28, 28)` images."""
-    victim = Classifier((SIDE, SIDE), 10, int(rng.integers(2**31)))
+    victim = Classifier(Architecture((SIDE, SIDE), CLASSES), int(rng.integers(2**31)))
     victim.fit(images, labels, EPOCHS)
     return victim
 
 
-def balanced(labels: Labels, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw `size` rows, the same number of each of the 10 classes, in random order."""
-    rows = [
-        rng.choice(np.flatnonzero(labels == label), size // 10, replace=False)
-        for label in range(10)
-    ]
-    return rng.permutation(np.concatenate(rows))
-
-
 def steal(
     thief: Thief, account: str, victim: Victim, seeds: Images, rng: np.random.Generator
-) -> Iterator[Request]:
+) -> Iterator[Asked]:
     """Run one attack and say when each of its requests was sent."""
     clock = OPENING + int(rng.uniform(0.1, 0.4) * HOUR)
     last = 0
-    for sent in thief.attack(victim, seeds, thief.budget, rng):
+    start = Start(seeds, CLASSES, seeds[:0])
+    for sent in thief.attack(Recorder(victim), start, thief.budget, rng):
         clock += int(THINKING * SECOND) * (sent.round - last)
         last = sent.round
-        for part in _cut(sent, thief.rows):
+        for images, answers in cut(sent.images, sent.answers, thief.rows):
             clock += int(rng.exponential(thief.pause) * SECOND) + 1
-            yield Request(clock, account, thief.kind, thief.kind, part)
+            what = images, answers, sent.synthetic, sent.round
+            yield Asked(clock, account, thief.kind, thief.kind, *what)
 
 
 def serve(
@@ -148,52 +127,27 @@ def serve(
     victim: Victim,
     images: Images,
     rng: np.random.Generator,
-) -> Iterator[Request]:
+) -> Iterator[Asked]:
     """Send one customer's `(n, 28, 28)` images, spread over the hour."""
     if customer.change is not None:
         images = customer.change(images, rng)
-    parts = list(_cut(Sent(images, victim(images), False, 0), customer.rows))
+    parts = list(cut(images, victim(images), customer.rows))
     times = np.sort(rng.integers(OPENING, OPENING + HOUR, len(parts)))
     again = rng.random(len(parts)) < customer.retries
-    for part, time, twice in zip(parts, times.tolist(), again.tolist(), strict=True):
-        yield Request(time, account, customer.name, "benign", part)
-        if twice:
-            yield Request(time + SECOND, account, customer.name, "benign", part)
+    for (sent, answers), time, twice in zip(parts, times.tolist(), again.tolist(), strict=True):
+        for moment in (time, time + SECOND)[: 1 + twice]:
+            yield Asked(moment, account, customer.name, "benign", sent, answers, False, 0)
 
 
-def _cut(sent: Sent, rows: int) -> Iterator[Sent]:
-    """Cut queries into requests of at most `rows` rows."""
-    for start in range(0, len(sent.images), rows):
-        part = slice(start, start + rows)
-        answers = Answers(sent.answers.labels[part], sent.answers.probabilities[part])
-        yield sent._replace(images=sent.images[part], answers=answers)
-
-
-def tabulate(requests: Iterable[Request]) -> pa.Table:
-    """Make a trace of requests, oldest first."""
-    queries: dict[str, int] = {}
-    batches = []
-    for request in sorted(requests, key=lambda request: (request.time, request.account)):
-        first = queries.get(request.account, 0)
-        queries[request.account] = first + len(request.sent.images)
-        batches.append(_rows(request, first))
-    return pa.Table.from_batches(batches)
-
-
-def _rows(request: Request, first: int) -> pa.RecordBatch:
-    images, answers, synthetic, number = request.sent
-    event = QueryEvent(
-        id=f"{request.account}-{first:05d}",
-        account=request.account,
-        model="digits",
-        time=request.time,
-        inputs=Tensor.from_array(images),
-        labels=answers.labels.tolist(),
-        probabilities=Tensor.from_array(answers.probabilities.round(DIGITS)),
+def tabulate(events: Iterable[Asked]) -> pa.Table:
+    """Make a trace of events, oldest first, with rounded probabilities."""
+    return tabulate_events(
+        (event._replace(answers=_shown(event.answers)) for event in events), MODEL
     )
-    return query_rows(
-        event, first, trace=request.trace, kind=request.kind, synthetic=synthetic, round=number
-    )
+
+
+def _shown(answers: Answers) -> Answers:
+    return answers._replace(probabilities=answers.probabilities.round(DIGITS))
 
 
 def make(images: Images, labels: Labels, say: Callable[[str], object]) -> pa.Table:
@@ -210,7 +164,7 @@ def make(images: Images, labels: Labels, say: Callable[[str], object]) -> pa.Tab
     accuracy = np.mean(victim(pool).labels == truth)
     say(f"victim: {accuracy:.1%} correct on the customers' {len(pool)} images")
     accounts = [f"acct-{number + 1:02d}" for number in rng.permutation(len(others))]
-    requests: list[Request] = []
+    requests: list[Asked] = []
     free = np.ones(len(pool), dtype=np.bool_)
     for customer in benign.CUSTOMERS:
         stream = others.pop()
@@ -219,7 +173,7 @@ def make(images: Images, labels: Labels, say: Callable[[str], object]) -> pa.Tab
     known, classes = images[VICTIM : VICTIM + SEEDS], labels[VICTIM : VICTIM + SEEDS]
     for thief in THIEVES:
         stream = others.pop()
-        seeds = known[balanced(classes, thief.seeds, stream)]
+        seeds = known[draw_balanced(classes, thief.seeds, stream)]
         requests += steal(thief, accounts.pop(), victim, seeds, stream)
         say(f"{thief.kind}: {thief.budget} queries")
     return tabulate(requests)

@@ -45,10 +45,26 @@ COMMANDS: Final = {
     "play": Entry(
         "gamekeeper.replay.commands_play:play", "replay", "Play a trace into the queries topic."
     ),
+    "bench": Entry(
+        "gamekeeper.replay.commands_bench:bench",
+        "replay",
+        "Measure what is caught, how soon, at which price.",
+    ),
     "evaluate": Entry(
         "gamekeeper.replay.commands_evaluate:evaluate",
         "replay",
         "Run detectors over traces and measure their alarms.",
+    ),
+    "victim": Entry(
+        "gamekeeper.replay.commands_victim:victim", "replay", "Train models to attack."
+    ),
+    "attack": Entry(
+        "gamekeeper.replay.commands_attack:attack",
+        "replay",
+        "Steal from a victim, and record it as a trace.",
+    ),
+    "evasion": Entry(
+        "gamekeeper.replay.commands_evasion:evasion", "replay", "List the ways to hide an attack."
     ),
     "train": Entry(
         "gamekeeper.replay.commands_train:train",

@@ -1,9 +1,18 @@
-"""What all attacks share: the victim they ask, the queries they yield, the loop around them.
+"""What all attacks share: what a thief starts with, whom he asks, what he gets; stated once.
 
-An attack is a generator `attack(victim, seeds, budget, rng, ...)` of `Sent`: every image that it
-sends to the victim, in order and exactly as sent. Images are uint8, as a public image interface
-takes them; an attack that computes in real numbers rounds *before* it asks, so that each label
-belongs to the image beside it.
+An attack is a generator `attack(oracle, start, budget, rng, *, option=...)` of `Sent`. The
+contract, proved for every attack by one shared test (`tests/replay/attacks/test_contract.py`):
+
+* **Through the oracle only.** Every query goes through `ask`; the attack never sees the victim.
+  It learns from the `Sent` that `ask` returns, not from what it handed in: an evasion may have
+  left rows out or changed what the victim saw.
+* **Real queries.** Images are uint8, as a public image interface takes them. An attack that
+  computes in real numbers rounds *before* it asks, so that a label belongs to the image beside it.
+* **Within budget.** It never asks for more than `budget` images, and ends.
+* **Marked.** `synthetic` and `round` say what each query is; natural images are sent unchanged.
+* **Yields at once.** What was asked is yielded before more is asked, so that whoever iterates can
+  stop at any query.
+* **Deterministic.** The same start, answers and `rng` make the same queries on one machine.
 """
 
 from __future__ import annotations
@@ -16,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Images = NDArray[np.uint8]
+"""`(n, h, w)` grey or `(n, h, w, c)` colour images."""
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
@@ -31,20 +41,63 @@ class Answers(NamedTuple):
 
 
 Victim = Callable[[Images], Answers]
-"""The only access to the protected model: `(n, h, w)` uint8 images in, answers out."""
+"""The protected model: images in, answers out."""
+
+
+class Request(NamedTuple):
+    """Images on their way to the victim, with what the thief knows of them.
+
+    `synthetic` says whether an attack crafted them; `round` is 0 for the initial data and then
+    counts the duplication rounds. A `probe` needs the answer to exactly these images (a line
+    search, a finite difference): evasions send it unchanged. `account` is the one of the thief's
+    accounts that sends them, `pause` the seconds that he waits before each image.
+    """
+
+    images: Images
+    synthetic: bool
+    round: int
+    probe: bool = False
+    account: int = 0
+    pause: float = 0.0
+
+
+class Reply(NamedTuple):
+    """Answers to the images of a request that were `sent`, `(n,)` bools; the others have none."""
+
+    answers: Answers
+    sent: NDArray[np.bool_]
+
+
+Oracle = Callable[[Request], Reply]
+"""The way to the victim: a recorder, or an evasion around another oracle."""
 
 
 class Sent(NamedTuple):
-    """Queries sent to the victim in one go, `(n, h, w)` uint8, with its answers.
-
-    `synthetic` says whether an attack crafted them; `round` is 0 for the initial data and then
-    counts the duplication rounds.
-    """
+    """What the thief has of one request: the images that he got answers for, and the answers."""
 
     images: Images
     answers: Answers
     synthetic: bool
     round: int
+
+
+class Start(NamedTuple):
+    """What a thief starts with.
+
+    `seeds` are natural images like those that the victim was trained on, the same number of each
+    class; `pool` are natural images that he can get anywhere, with `pool_labels` `(n,)` the
+    classes that their collector gave them, if he did. An attack that needs no images takes their
+    shape only. `classes` is the number of the victim's classes.
+    """
+
+    seeds: Images
+    classes: int
+    pool: Images
+    pool_labels: Labels | None = None
+
+
+class AttackOver(Exception):  # noqa: N818  no error: the thief gives up
+    """An evasion leaves the attack no way to go on; says why."""
 
 
 def quantise(pixels: NDArray[Any]) -> Images:
@@ -53,13 +106,21 @@ def quantise(pixels: NDArray[Any]) -> Images:
     return images
 
 
-def ask(victim: Victim, images: Images, *, synthetic: bool, round: int) -> Sent:  # noqa: A002
-    """Send `(n, h, w)` images to the victim and note them together with its answers."""
-    return Sent(images, victim(images), synthetic, round)
+def ask(
+    oracle: Oracle,
+    images: Images,
+    *,
+    synthetic: bool,
+    round: int,  # noqa: A002  the column's name
+    probe: bool = False,
+) -> Sent:
+    """Send images to the victim and note those that were answered together with the answers."""
+    reply = oracle(Request(images, synthetic, round, probe))
+    return Sent(images[reply.sent], reply.answers, synthetic, round)
 
 
 def duplicate(
-    victim: Victim,
+    oracle: Oracle,
     seeds: Images,
     budget: int,
     learn: Callable[[Images, Labels], None],
@@ -67,21 +128,22 @@ def duplicate(
 ) -> Iterator[Sent]:
     """Extract a model in duplication rounds (PRADA version 2, section II-E, Algorithm 1).
 
-    `seeds` are the `(n, h, w)` natural images of round 0. Then, until `budget` queries are spent:
+    `seeds` are the natural images of round 0. Then, until `budget` images were asked:
     `learn(images, labels)` trains the substitute on all that was labelled so far and
-    `craft(images, labels, left)` makes new `(m, h, w)` images from it, of which the first `left`
+    `craft(images, labels, left)` makes new `(m, ...)` images from it, of which the first `left`
     are sent.
     """
-    sent = ask(victim, seeds[:budget], synthetic=False, round=0)
+    sent = ask(oracle, seeds[:budget], synthetic=False, round=0)
+    left = budget - len(seeds[:budget])
     images, labels = sent.images, sent.answers.labels
     yield sent
     for number in count(1):
-        left = budget - len(labels)
-        if not left:
+        if not left or not len(images):
             return
         learn(images, labels)
         crafted = quantise(craft(images, labels, left)[:left])
-        sent = ask(victim, crafted, synthetic=True, round=number)
+        sent = ask(oracle, crafted, synthetic=True, round=number)
+        left -= len(crafted)
         images = np.concatenate([images, sent.images])
         labels = np.concatenate([labels, sent.answers.labels])
         yield sent

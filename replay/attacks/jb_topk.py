@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gamekeeper.replay.attacks.base import Floats, Images, Labels, Sent, Victim, duplicate
-from gamekeeper.replay.attacks.network import Classifier, steps_toward
+from gamekeeper.replay.attacks.augment import augment
+from gamekeeper.replay.attacks.base import Floats, Images, Labels, Oracle, Sent, Start
+from gamekeeper.replay.attacks.network import Classifier
+from gamekeeper.replay.attacks.steps import signed_steps
+from gamekeeper.replay.attacks.targets import likeliest
 
 REACH = 64.0
 """The bound of the perturbation. The value of PRADA version 1 is lost in its text; this is the
@@ -21,12 +24,11 @@ EPOCHS = 50
 
 
 def jb_topk(
-    victim: Victim,
-    seeds: Images,
+    oracle: Oracle,
+    start: Start,
     budget: int,
     rng: np.random.Generator,
     *,
-    classes: int = 10,
     k: int = 3,
     epochs: int = EPOCHS,
 ) -> Iterator[Sent]:
@@ -36,35 +38,19 @@ def jb_topk(
     most likely after the image's own; the number of images grows by a factor of `k + 1`.
 
     Args:
-        victim: the model that is stolen.
-        seeds: `(n, h, w)` natural images, the same number of each class.
+        oracle: the way to the model that is stolen.
+        start: its seeds are the images of round 0.
         budget: the number of queries, seeds included.
         rng: decides initial weights and training order.
-        classes: the number of the victim's classes.
-        k: target classes per image, below `classes`.
+        k: target classes per image.
         epochs: training epochs per round.
 
     Yields:
         The queries of each round.
     """
-    model = Classifier(seeds.shape[1:], classes, int(rng.integers(2**31)))
 
-    def craft(images: Images, labels: Labels, left: int) -> Floats:
-        bases = -(-left // k)
-        images, labels = images[:bases], labels[:bases]
-        likely = model(images).probabilities.copy()
-        likely[np.arange(len(labels)), labels] = -1.0
-        nearest = np.argsort(-likely, axis=1, kind="stable")[:, :k]
-        return steps_toward(
-            model,
-            images.repeat(k, axis=0),
-            nearest.reshape(-1),
-            reach=REACH,
-            step=STEP,
-            steps=STEPS,
-        )
+    def craft(model: Classifier, images: Images, labels: Labels, left: int) -> Floats:
+        aims = likeliest(model, images, labels, k, left)
+        return signed_steps(model, aims.images, aims.targets, reach=REACH, step=STEP, steps=STEPS)
 
-    def learn(images: Images, labels: Labels) -> None:
-        model.fit(images, labels, epochs)
-
-    return duplicate(victim, seeds, budget, learn, craft)
+    return augment(oracle, start, budget, rng, craft, epochs=epochs)

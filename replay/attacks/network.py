@@ -1,109 +1,144 @@
-"""A small convolutional classifier: the victim of the sample trace and the attacks' substitutes."""
+"""A small convolutional classifier: a victim, and the attacks' substitutes."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gamekeeper.replay.attacks.base import WHITE, Answers, Floats, Images, Labels
+from gamekeeper.replay.attacks.base import WHITE, Answers, Floats, Images, Labels, Start
 
 BATCH = 64
 CHUNK = 1024
+RATES = {"adam": 1e-3, "sgd": 0.01}
+"""Learning rates: PRADA version 2, section IV-A, and section II-F (Papernot's, momentum 0.9)."""
+
+
+class Architecture(NamedTuple):
+    """Two blocks of convolution and pooling, then linear layers, ReLU between them.
+
+    The MNIST model of PRADA version 2, Table I, with 3x3 kernels; its GTSRB model has `widths` of
+    (64, 64) and `hidden` (200, 100). `dropout` is the share of the last hidden layer's units left
+    out in training.
+    """
+
+    shape: tuple[int, ...]
+    classes: int
+    widths: tuple[int, int] = (32, 64)
+    hidden: tuple[int, ...] = (200,)
+    dropout: float = 0.0
 
 
 class Classifier:
-    """Two blocks of convolution and pooling, then two linear layers, ReLU between them.
+    """A network of one `Architecture` for uint8 images `(n, h, w)` or `(n, h, w, c)`.
 
-    The MNIST model of PRADA version 2, Table I, with 3x3 kernels. Takes `(n, h, w)` images with
-    pixels 0..255 and `h`, `w` of at least 4; knows `classes` classes. The same seed, data and
-    number of torch threads give the same network. Training goes on where the last `fit` stopped,
-    optimiser included: `adam` with learning rate 0.001, or `sgd` with learning rate 0.01 and
-    momentum 0.9 (section II-F, Papernot's fixed strategy).
+    The same seed, data and number of torch threads give the same network. Training goes on where
+    the last `fit` stopped, optimiser included.
     """
 
     def __init__(
         self,
-        shape: tuple[int, int],
-        classes: int,
+        architecture: Architecture,
         seed: int,
         optimiser: Literal["adam", "sgd"] = "adam",
+        rate: float | None = None,
     ) -> None:
-        self.classes = classes
+        self.architecture = architecture
+        self.classes = architecture.classes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._layers = nn.Sequential(
-                nn.Conv2d(1, 32, 3, padding=1),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-                nn.Conv2d(32, 64, 3, padding=1),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-                nn.Flatten(),
-                nn.Linear(64 * (shape[0] // 4) * (shape[1] // 4), 200),
-                nn.ReLU(),
-                nn.Linear(200, classes),
-            )
+            self.layers = _layers(architecture).eval()
         self._shuffle = torch.Generator().manual_seed(seed)
-        self._loss = nn.CrossEntropyLoss(reduction="sum")
-        weights = self._layers.parameters()
+        weights, rate = self.layers.parameters(), rate or RATES[optimiser]
         self._optimiser: torch.optim.Optimizer = (
-            torch.optim.Adam(weights, lr=1e-3)
+            torch.optim.Adam(weights, lr=rate)
             if optimiser == "adam"
-            else torch.optim.SGD(weights, lr=0.01, momentum=0.9)
+            else torch.optim.SGD(weights, lr=rate, momentum=0.9)
         )
 
-    def fit(self, images: Images, labels: Labels, epochs: int) -> None:
-        """Train on `(n, h, w)` uint8 images and their `(n,)` classes."""
-        pixels, classes = torch.from_numpy(images), torch.from_numpy(labels)
+    def fit(self, images: Images, targets: Labels | Floats, epochs: int) -> None:
+        """Train on images and their `(n,)` classes or `(n, k)` probabilities."""
+        pixels, wanted = torch.from_numpy(images), torch.from_numpy(targets)
+        loss = nn.CrossEntropyLoss()
+        self.layers.train()
         for _ in range(epochs):
             order = torch.randperm(len(pixels), generator=self._shuffle)
-            for start in range(0, len(order), BATCH):
-                rows = order[start : start + BATCH]
-                self._optimiser.zero_grad()
-                loss = self._loss(self._logits(pixels[rows]), classes[rows]) / len(rows)
-                loss.backward()
-                self._optimiser.step()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(order[0]))  # dropout follows the seed, too
+                for rows in torch.split(order, BATCH):
+                    self._optimiser.zero_grad()
+                    loss(self.logits(pixels[rows]), wanted[rows]).backward()
+                    self._optimiser.step()
+        self.layers.eval()
 
     def __call__(self, images: Images) -> Answers:
-        """Classify `(n, h, w)` uint8 images."""
-        with torch.no_grad():
-            pixels = torch.from_numpy(images)
-            starts = range(0, len(pixels), CHUNK)
-            logits = torch.cat([self._logits(pixels[start : start + CHUNK]) for start in starts])
-            probabilities = torch.softmax(logits, dim=1).numpy()
+        """Classify images."""
+        probabilities = self._over(images, lambda rows: torch.softmax(self.logits(rows), dim=1))
         return Answers(probabilities.argmax(axis=1).astype(np.int64), probabilities)
 
+    def features(self, images: Images) -> Floats:
+        """Give `(n, d)` activations of the last hidden layer."""
+        return self._over(images, lambda rows: self.layers[:-1](scaled(rows)))
+
     def gradient(self, pixels: Floats, classes: Labels) -> Floats:
-        """Differentiate the loss with regard to each of `(n, h, w)` real pixels, row by row.
+        """Differentiate the loss with regard to each real pixel, 0..255, row by row.
 
         `classes` `(n,)` are the classes `c` of the loss L(F'(x), c).
         """
         inputs = torch.from_numpy(pixels).requires_grad_()
-        loss = self._loss(self._logits(inputs), torch.from_numpy(classes))
+        loss = nn.functional.cross_entropy(
+            self.logits(inputs), torch.from_numpy(classes), reduction="sum"
+        )
         (gradient,) = torch.autograd.grad(loss, inputs)
         result: Floats = gradient.numpy()
         return result
 
-    def _logits(self, pixels: Tensor) -> Tensor:
-        """Scale pixels to [-1, 1], as the paper does, and run the layers."""
-        logits: Tensor = self._layers((pixels.float() / (WHITE / 2) - 1.0).unsqueeze(1))
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Run the layers on pixels of 0..255 in any dtype."""
+        logits: Tensor = self.layers(scaled(pixels))
         return logits
 
+    @staticmethod
+    def _over(images: Images, compute: Callable[[Tensor], Tensor]) -> Floats:
+        with torch.no_grad():
+            parts = torch.split(torch.from_numpy(images), CHUNK)
+            result: Floats = torch.cat([compute(each) for each in parts]).numpy()
+        return result
 
-def steps_toward(
-    model: Classifier, images: Images, classes: Labels, *, reach: float, step: float, steps: int
-) -> Floats:
-    """Move `(n, h, w)` images toward `(n,)` classes by `steps` signed gradient steps.
 
-    The targeted iterative FGSM of PRADA version 2, section III-B; each pixel moves by `step` at
-    a time, ends at most `reach` from where it began, and stays within 0..255.
-    """
-    start = images.astype(np.float32)
-    low, high = np.maximum(start - reach, 0.0), np.minimum(start + reach, WHITE)
-    pixels = start
-    for _ in range(steps):
-        pixels = np.clip(pixels - step * np.sign(model.gradient(pixels, classes)), low, high)
-    return pixels
+def scaled(pixels: Tensor) -> Tensor:
+    """Bring pixels to [-1, 1], as PRADA version 2 does (section IV-A), and to `(n, c, h, w)`."""
+    values = pixels.float() / (WHITE / 2) - 1.0
+    return values.unsqueeze(1) if values.ndim == 3 else values.permute(0, 3, 1, 2)
+
+
+def _layers(architecture: Architecture) -> nn.Sequential:
+    height, width, *channels = architecture.shape
+    first, second = architecture.widths
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels[0] if channels else 1, first, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(first, second, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+    ]
+    size = second * (height // 4) * (width // 4)
+    for hidden in architecture.hidden:
+        layers += [nn.Linear(size, hidden), nn.ReLU()]
+        size = hidden
+    if architecture.dropout:
+        layers.append(nn.Dropout(architecture.dropout))
+    return nn.Sequential(*layers, nn.Linear(size, architecture.classes))
+
+
+def substitute(
+    start: Start, rng: np.random.Generator, optimiser: Literal["adam", "sgd"] = "adam"
+) -> Classifier:
+    """Make the untrained substitute that the attacks share, for the victim's inputs."""
+    architecture = Architecture(start.seeds.shape[1:], start.classes)
+    return Classifier(architecture, int(rng.integers(2**31)), optimiser)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gamekeeper.replay.attacks.base import Images, Labels, Sent, Victim, duplicate
+from gamekeeper.replay.attacks.augment import augment
+from gamekeeper.replay.attacks.base import Images, Labels, Oracle, Sent, Start
 from gamekeeper.replay.attacks.network import Classifier
 
 STEP = 25.5
@@ -18,12 +19,11 @@ EPOCHS = 10
 
 
 def papernot(
-    victim: Victim,
-    seeds: Images,
+    oracle: Oracle,
+    start: Start,
     budget: int,
     rng: np.random.Generator,
     *,
-    classes: int = 10,
     reservoir: int = 400,
 ) -> Iterator[Sent]:
     """Steal with JbDA and reservoir sampling (PRADA version 2, section II-F 2).
@@ -33,25 +33,20 @@ def papernot(
     choice of that many is sent and the others are thrown away (reservoir sampling).
 
     Args:
-        victim: the model that is stolen.
-        seeds: `(n, h, w)` natural images, the same number of each class.
+        oracle: the way to the model that is stolen.
+        start: its seeds are the images of round 0.
         budget: the number of queries, seeds included.
         rng: decides initial weights, training order and the reservoir's choice.
-        classes: the number of the victim's classes.
         reservoir: new queries per round at most.
 
     Yields:
         The queries of each round.
     """
-    model = Classifier(seeds.shape[1:], classes, int(rng.integers(2**31)), optimiser="sgd")
 
-    def craft(images: Images, labels: Labels, left: int) -> NDArray[Any]:
+    def craft(model: Classifier, images: Images, labels: Labels, left: int) -> NDArray[Any]:
         size = min(len(images), reservoir, left)
         rows = np.sort(rng.choice(len(images), size, replace=False))
         pixels = images[rows].astype(np.float32)
         return pixels + STEP * np.sign(model.gradient(pixels, labels[rows]))
 
-    def learn(images: Images, labels: Labels) -> None:
-        model.fit(images, labels, EPOCHS)
-
-    return duplicate(victim, seeds, budget, learn, craft)
+    return augment(oracle, start, budget, rng, craft, epochs=EPOCHS, optimiser="sgd")

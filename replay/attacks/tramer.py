@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gamekeeper.replay.attacks.base import Images, Labels, Sent, Victim, ask
+from gamekeeper.replay.attacks.base import Images, Labels, Oracle, Sent, Start, ask
 
 RANDOM_SHARE = 0.25
 """The share of the budget that is spent on random images (PRADA version 2, section II-F)."""
@@ -14,12 +14,7 @@ CLOSE = 1
 """A search ends when no pixel of its two ends differs by more: uint8 has nothing in between."""
 
 
-def tramer(
-    victim: Victim,
-    shape: tuple[int, int],
-    budget: int,
-    rng: np.random.Generator,
-) -> Iterator[Sent]:
+def tramer(oracle: Oracle, start: Start, budget: int, rng: np.random.Generator) -> Iterator[Sent]:
     """Steal with line-search retraining (PRADA version 2, section II-F 1).
 
     No natural images: a quarter of the budget is uniform noise. The rest goes, one query at a
@@ -29,25 +24,26 @@ def tramer(
     class there is nothing to search between, and the attack goes on with noise.
 
     Args:
-        victim: the model that is stolen.
-        shape: height and width of its images.
+        oracle: the way to the model that is stolen.
+        start: only the shape of its seeds is used.
         budget: the number of queries.
         rng: draws the noise and the pairs.
 
     Yields:
         The noise (round 0), then the line-search queries one by one (round 1).
     """
+    shape = start.seeds.shape[1:]
     noise = rng.integers(0, 256, (round(budget * RANDOM_SHARE), *shape), dtype=np.uint8)
-    sent = ask(victim, noise, synthetic=True, round=0)
+    sent = ask(oracle, noise, synthetic=True, round=0)
     yield sent
     left = budget - len(noise)
     labels = sent.answers.labels
     if len(np.unique(labels)) < 2:
         rest = rng.integers(0, 256, (left, *shape), dtype=np.uint8)
-        yield ask(victim, rest, synthetic=True, round=1)
+        yield ask(oracle, rest, synthetic=True, round=1)
         return
     while left:
-        for step in _search(victim, *_pair(noise, labels, rng)):
+        for step in search(oracle, *_pair(sent.images, labels, rng)):
             yield step
             left -= 1
             if not left:
@@ -61,11 +57,11 @@ def _pair(images: Images, labels: Labels, rng: np.random.Generator) -> tuple[Ima
     return images[[first]], images[[second]], int(labels[first])
 
 
-def _search(victim: Victim, inside: Images, outside: Images, label: int) -> Iterator[Sent]:
+def search(oracle: Oracle, inside: Images, outside: Images, label: int) -> Iterator[Sent]:
     """Halve the line between `inside`, of class `label`, and `outside`, of any other class."""
     while np.abs(inside.astype(np.int16) - outside).max() > CLOSE:
         middle = ((inside.astype(np.uint16) + outside) // 2).astype(np.uint8)
-        sent = ask(victim, middle, synthetic=True, round=1)
+        sent = ask(oracle, middle, synthetic=True, round=1, probe=True)
         yield sent
         if sent.answers.labels[0] == label:
             inside = middle

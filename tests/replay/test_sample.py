@@ -9,11 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from sklearn.datasets import load_digits
 
 import gamekeeper.replay
+from gamekeeper.replay.attacks.network import Architecture, Classifier
+from gamekeeper.replay.attacks.start import draw_balanced
 from gamekeeper.replay.evaluate import evaluate
 from gamekeeper.replay.life import ANY
-from gamekeeper.replay.make_sample import read_digits
+from gamekeeper.replay.make_sample import THIEVES, read_digits, steal, tabulate
 from gamekeeper.replay.profiles import open_profile
 from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.event import decode_event, encode_event
@@ -117,3 +120,21 @@ def test_the_profile_that_ships_is_small_and_keeps_its_promise_here(tmp_path: Pa
     for life, tallies in results:
         [together] = [each for each in tallies if each.detector == ANY]
         assert (together.detection is None) == (life.kind == "benign"), life
+
+
+def test_thieves_steal_within_their_budget_and_take_their_time() -> None:
+    """Each sends as many queries as it may, from one account, in requests of its own size."""
+    loaded = load_digits()
+    images = (loaded.images * 15).astype(np.uint8)
+    victim = Classifier(Architecture((8, 8), 10), 0)
+    victim.fit(images[:500], loaded.target[:500], 2)
+    for thief in (THIEVES[0]._replace(budget=60), THIEVES[4]._replace(budget=60)):
+        seeds = images[draw_balanced(loaded.target, thief.seeds // 5, np.random.default_rng(0))]
+        table = tabulate(steal(thief, "acct", victim, seeds, np.random.default_rng(0)))
+        assert table["query"].to_pylist() == list(range(60))
+        assert pc.unique(table["kind"]).to_pylist() == [thief.kind]
+        assert pc.max(table["row"]).as_py() == thief.rows - 1
+        np.testing.assert_array_equal(
+            np.array(table["probabilities"].to_pylist(), np.float32),
+            np.array(table["probabilities"].to_pylist(), np.float32).round(3),
+        )

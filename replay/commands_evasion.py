@@ -1,0 +1,21 @@
+"""`gamekeeper evasion`: what ways to hide there are."""
+
+from __future__ import annotations
+
+import click
+
+from gamekeeper.replay.entries import print_entries
+from gamekeeper.replay.evasions.catalog import EVASIONS
+from gamekeeper.replay.options import format_option
+
+
+@click.group(epilog="Example: gamekeeper evasion list")
+def evasion() -> None:
+    """See the ways to hide that `gamekeeper attack ... --evasion NAME` takes."""
+
+
+@evasion.command("list", epilog="Example: gamekeeper evasion list --format json")
+@format_option
+def list_evasions(form: str) -> None:
+    """List the evasions: a line, the paper's section and the options of each."""
+    print_entries("evasion", EVASIONS, form)

@@ -1,0 +1,127 @@
+"""Query filtering: the thief runs a detector of his own and leaves out what it would notice."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from gamekeeper.detectors.featurizers import NetworkFeaturizer, load
+from gamekeeper.replay.attacks.base import (
+    AttackOver,
+    Floats,
+    Images,
+    Labels,
+    Oracle,
+    Reply,
+    Request,
+    Start,
+)
+from gamekeeper.replay.datasets.load import Dataset
+from gamekeeper.replay.evasions.base import together
+from gamekeeper.replay.training.networks import Size
+from gamekeeper.replay.training.train import TrainPlan, train
+from gamekeeper.schemas.errors import SettingsError
+
+RATE = 1e-4
+"""The share of natural images that may pair with another: section VIII-A's false-positive rate."""
+EPOCHS = 10
+PATIENCE = 1000
+
+
+def query_filter(
+    oracle: Oracle,
+    start: Start,
+    rng: np.random.Generator,
+    *,
+    images: Literal["pool", "seeds"] = "pool",
+    size: Size = "small",
+    epochs: int = EPOCHS,
+    rate: float = RATE,
+    patience: int = PATIENCE,
+) -> Oracle:
+    """Send only what makes no similar pair with anything sent before from the same account.
+
+    Zhang and Wagner, section VII-B: a substitute encoder, trained as the detector's is (section
+    VI-A) on the thief's `images`, and a substitute delta, the `rate` quantile of their distances
+    to the nearest other one. The paper's two rows are its pool (all of a similar data set) and its
+    seeds (some of the victim's own). The encoder first learns to classify where images have
+    classes: the pool's labels; seeds have none before they are asked about, and go straight to the
+    contrast.
+
+    `patience` rows in a row may be left out; then it raises `AttackOver`. The paper does not say
+    how long the encoder is trained nor when the thief gives up. Raises `SettingsError` where there
+    are no two images to train on. Probes are always sent.
+    """
+    own = start.pool if images == "pool" else start.seeds
+    labels = start.pool_labels if images == "pool" else None
+    encoder = _encoder(own, labels, TrainPlan(("embedding",), size, epochs), rng)
+    delta = _delta(encoder(own), rate)
+    memories: dict[int, _Memory] = {}
+    rejected = 0
+
+    def filtered(request: Request) -> Reply:
+        nonlocal rejected
+        memory = memories.setdefault(request.account, _Memory(delta))
+        kept = []
+        for row, vector in enumerate(encoder(request.images)):
+            if memory.takes(vector, always=request.probe):
+                kept.append(row)
+                rejected = 0
+                continue
+            rejected += 1
+            if rejected == patience:
+                raise AttackOver(
+                    f"{patience} queries in a row would have made similar pairs: the attack makes "
+                    "nothing else any more"
+                )
+        rows = np.array(kept, np.intp)
+        parts = [(rows, oracle(request._replace(images=request.images[rows])))] if kept else []
+        return together(len(request.images), parts, start.classes)
+
+    return filtered
+
+
+class _Memory:
+    """The vectors of what an account has sent."""
+
+    def __init__(self, delta: float) -> None:
+        self._delta = delta
+        self._index: Any = None
+
+    def takes(self, vector: Floats, *, always: bool) -> bool:
+        """Remember a vector unless it makes a pair with one before it."""
+        if self._index is None:
+            self._index = faiss.IndexFlatL2(len(vector))
+        row = vector[None]
+        if not always and self._index.ntotal:
+            squared, _ = self._index.search(row, 1)
+            if squared[0, 0] < self._delta**2:
+                return False
+        self._index.add(row)
+        return True
+
+
+def _encoder(
+    images: Images, labels: Labels | None, plan: TrainPlan, rng: np.random.Generator
+) -> NetworkFeaturizer:
+    if len(images) < 4:
+        raise SettingsError(f"a filter cannot be trained on {len(images)} images: give more")
+    classes = np.zeros(len(images), np.int64) if labels is None else labels
+    plan = TrainPlan(plan.features, plan.size, plan.epochs, seed=int(rng.integers(2**31)))
+    with tempfile.TemporaryDirectory() as folder:
+        report = train(Dataset(images, classes), plan, Path(folder))
+        [network] = report.networks
+        return load(Path(folder, network.file).read_bytes())
+
+
+def _delta(vectors: Floats, rate: float) -> float:
+    """Give the distance below which `rate` of the vectors have another one."""
+    index: Any = faiss.IndexFlatL2(vectors.shape[1])
+    index.add(vectors)
+    squared: NDArray[np.float32] = index.search(vectors, 2)[0][:, 1]
+    return float(np.quantile(np.sqrt(squared), rate))

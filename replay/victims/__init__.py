@@ -1,0 +1,1 @@
+"""Models to steal: trained here, or anybody's, behind one call."""

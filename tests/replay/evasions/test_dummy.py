@@ -1,0 +1,66 @@
+"""Do dummies keep PRADA quiet where the plain attack is found, and at which cost?"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from gamekeeper.detectors.base import Batch
+from gamekeeper.detectors.prada import Prada
+from gamekeeper.replay.attacks.base import AttackOver, Request, Start
+from gamekeeper.replay.attacks.network import Classifier
+from gamekeeper.replay.attacks.papernot import papernot
+from gamekeeper.replay.attacks.recorder import Recorder, Seen
+from gamekeeper.replay.attacks.run import Evasion, run
+from gamekeeper.replay.evasions.dummy import dummy
+from gamekeeper.replay.evasions.shadow import Shadow
+
+BUDGET = 150
+
+
+def statistics(mode: str, seen: tuple[Seen, ...]) -> np.ndarray:
+    """Let a detector of its own judge what the victim saw."""
+    images = np.concatenate([each.request.images for each in seen])
+    labels = np.concatenate([each.answers.labels for each in seen])
+    return Prada(mode=mode).update(Batch(0, images, labels))
+
+
+@pytest.mark.parametrize("mode", ["hardened", "paper"])
+def test_prada_stays_below_its_threshold(
+    mode: Literal["hardened", "paper"], victim: Classifier, start: Start
+) -> None:
+    """The plain attack raises PRADA's statistic above the threshold, the one with dummies never."""
+    threshold = Prada(mode=mode).threshold
+    hiding: dict[str, list[Evasion]] = {"plain": [], "dummy": [partial(dummy, mode=mode)]}
+    highest = {}
+    for name, evasions in hiding.items():
+        rng = np.random.default_rng(1)
+        result = run(papernot, Recorder(victim), start, BUDGET, rng, evasions)
+        assert result.over is None
+        assert len(result.loot.images) == BUDGET
+        highest[name] = np.nanmax(statistics(mode, result.seen))
+    assert highest["plain"] > threshold
+    assert highest["dummy"] < threshold
+
+
+def test_the_shadow_is_the_detector(victim: Classifier, start: Start) -> None:
+    """What the thief foresees for a distance is what PRADA says once it is there."""
+    labels = victim(start.pool).labels
+    said = Prada(mode="paper").update(Batch(0, start.pool, labels))
+    shadow = Shadow("paper")
+    shadow.add(start.pool[:-1], labels[:-1])
+    same = start.pool[:-1][labels[:-1] == labels[-1]].reshape(-1, 64).astype(np.float64)
+    # The distance that counts is to one of its class, whichever of them joined.
+    distances = np.linalg.norm(same - start.pool[-1].ravel(), axis=1)
+    foreseen = shadow.statistics(distances)
+    assert np.isclose(foreseen, said[-1], rtol=1e-9).any()
+
+
+def test_a_thief_who_cannot_repair_gives_up(victim: Classifier, start: Start) -> None:
+    """Where no dummy brings the statistic down to the level the attack is over."""
+    oracle = dummy(Recorder(victim), start, np.random.default_rng(0), threshold=1e-6, patience=3)
+    with pytest.raises(AttackOver, match="3 dummies in a row"):
+        oracle(Request(start.pool, synthetic=False, round=0))

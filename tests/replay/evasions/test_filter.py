@@ -1,0 +1,58 @@
+"""Does the filter leave out what its detector would notice, and nothing else?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gamekeeper.replay.attacks.base import AttackOver, Request, Start
+from gamekeeper.replay.attacks.network import Classifier
+from gamekeeper.replay.attacks.recorder import Recorder
+from gamekeeper.replay.evasions import filter as filtering
+from gamekeeper.replay.training.train import TrainPlan
+
+
+def test_all_that_is_sent_is_far_apart(victim: Classifier, start: Start) -> None:
+    """No two images sent are closer than delta, and each image left out is close to one sent."""
+    rng = np.random.default_rng(0)
+    recorder = Recorder(victim)
+    oracle = filtering.query_filter(recorder, start, rng, epochs=2, rate=0.3)
+    # The same encoder and delta, from the same seed.
+    encoder = filtering._encoder(
+        start.pool,
+        start.pool_labels,
+        TrainPlan(("embedding",), "small", 2),
+        np.random.default_rng(0),
+    )
+    among = np.linalg.norm(encoder(start.pool)[:, None] - encoder(start.pool), axis=2)
+    np.fill_diagonal(among, np.inf)
+    delta = np.quantile(among.min(axis=1), 0.3)
+    near = np.clip(start.seeds.astype(np.int64) + 9, 0, 255).astype(np.uint8)
+    images = np.concatenate([start.seeds, near])
+    reply = oracle(Request(images, synthetic=True, round=0))
+    assert 10 < reply.sent.sum() < 60
+    sent, out = encoder(images[reply.sent]), encoder(images[~reply.sent])
+    pairs = np.linalg.norm(sent[:, None] - sent, axis=2)
+    assert pairs[np.triu_indices(len(sent), 1)].min() >= delta * 0.999
+    assert np.linalg.norm(out[:, None] - sent, axis=2).min(axis=1).max() < delta * 1.001
+    np.testing.assert_array_equal(recorder.seen[0].request.images, images[reply.sent])
+
+
+def test_accounts_are_filtered_each_for_itself(victim: Classifier, start: Start) -> None:
+    """An image that one account has sent may be sent by another, not again by the first."""
+    oracle = filtering.query_filter(
+        Recorder(victim), start, np.random.default_rng(0), images="seeds", epochs=1
+    )
+    image = start.pool[:1]
+    replies = [oracle(Request(image, synthetic=False, round=0, account=a)) for a in (0, 1, 0)]
+    assert [reply.sent.item() for reply in replies] == [True, True, False]
+
+
+def test_a_thief_who_is_always_refused_gives_up(victim: Classifier, start: Start) -> None:
+    """After so many images in a row that make pairs the attack is over."""
+    oracle = filtering.query_filter(
+        Recorder(victim), start, np.random.default_rng(0), epochs=1, patience=7
+    )
+    oracle(Request(start.seeds[[0] * 7], synthetic=True, round=1))
+    with pytest.raises(AttackOver, match="7 queries in a row"):
+        oracle(Request(start.seeds[[0]], synthetic=True, round=1))
