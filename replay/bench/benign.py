@@ -1,0 +1,43 @@
+"""Honest accounts: what detectors say of them at most, chunk by chunk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from gamekeeper.detectors.base import Floats
+from gamekeeper.replay.bench.pools import Pool, load_pool
+from gamekeeper.replay.bench.watch import Rows, Watch, statistics
+from gamekeeper.replay.bench.workers import Advance, over
+from gamekeeper.replay.rates import CHUNK
+
+
+def draw(images: int, accounts: int, life: int, rng: np.random.Generator) -> Rows:
+    """Draw `(accounts, life)` rows of a pool; an account sends no image twice.
+
+    Accounts draw from the same images, so they are less different than strangers are.
+    """
+    return np.stack([rng.permutation(images)[:life] for _ in range(accounts)])
+
+
+def chunk_maxima(
+    pool: Pool, watches: Mapping[str, Watch], jobs: int, advance: Advance
+) -> dict[str, Floats]:
+    """Give `(accounts, chunks)` largest statistics of 50 queries each, minus infinity for none."""
+    accounts = range(len(pool.accounts()))
+    found = over(partial(_account, pool.path, dict(watches)), accounts, jobs, advance)
+    return {name: np.stack([found[each][name] for each in accounts]) for name in watches}
+
+
+def _account(path: str, watches: dict[str, Watch], number: int) -> dict[str, Floats]:
+    queries, accounts = load_pool(path)
+    found = {}
+    for name, watch in watches.items():
+        scores = statistics(watch, queries, accounts[number])
+        padded = np.full(math.ceil(len(scores) / CHUNK) * CHUNK, np.nan)
+        padded[: len(scores)] = scores
+        found[name] = np.nan_to_num(padded.reshape(-1, CHUNK), nan=-np.inf).max(axis=1)
+    return found

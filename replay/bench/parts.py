@@ -1,0 +1,63 @@
+"""A data set cut into what the victim learns from, honest accounts send, and a thief knows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gamekeeper.replay.attacks.base import Images, Labels, Start
+from gamekeeper.replay.datasets.load import Dataset
+from gamekeeper.schemas.errors import TraceError
+
+SHARES = {"victim": 0.4, "calibration": 0.2, "test": 0.25, "thief": 0.15}
+"""Of the images, or of the groups where images have some; chosen so that 10,000 images are enough
+for a victim, for accounts of 2,000 queries on either side, and for ten thieves' seeds."""
+
+
+class Part(NamedTuple):
+    """Images that no other part has, `(n, h, w)` or `(n, h, w, c)`, with their true classes."""
+
+    images: Images
+    labels: Labels
+
+
+class Parts(NamedTuple):
+    """What trains the victim, what honest accounts of either side send, what thieves have."""
+
+    victim: Part
+    calibration: Part
+    test: Part
+    thief: Part
+
+
+def cut(data: Dataset, rng: np.random.Generator) -> Parts:
+    """Cut images into parts at random; groups stay whole. Raises `TraceError` for other data."""
+    if data.inputs.dtype != np.uint8 or data.inputs.ndim not in (3, 4):
+        raise TraceError(
+            f"a bench attacks images of uint8, (h, w) or (h, w, c) each; these rows are "
+            f"{data.inputs.dtype} of shape {data.inputs.shape[1:]}"
+        )
+    groups = np.arange(len(data)) if data.groups is None else data.groups
+    numbers = rng.permutation(np.unique(groups))
+    ends = (np.cumsum(list(SHARES.values()))[:-1] * len(numbers)).round().astype(int)
+    chosen = [np.flatnonzero(np.isin(groups, each)) for each in np.split(numbers, ends)]
+    return Parts(*(_part(data, rng.permutation(rows)) for rows in chosen))
+
+
+def _part(data: Dataset, rows: NDArray[np.int64]) -> Part:
+    return Part(data.inputs[rows].copy(), data.labels[rows])
+
+
+def start(part: Part, pool: Part, classes: int, seeds: int, rng: np.random.Generator) -> Start:
+    """Draw a thief's start: `seeds` images of each class, as far as there are so many.
+
+    PRADA version 2, section II-F: the same number of each class.
+    """
+    rows = [
+        rng.permutation(np.flatnonzero(part.labels == label))[:seeds] for label in range(classes)
+    ]
+    chosen = rng.permutation(np.concatenate(rows))
+    order = rng.permutation(len(pool.images))
+    return Start(part.images[chosen], classes, pool.images[order], pool.labels[order])

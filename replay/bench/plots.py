@@ -1,0 +1,93 @@
+"""A bench's plots: the matrix of what is caught, and false alarms over PRADA's threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+
+import altair as alt
+import numpy as np
+
+from gamekeeper.replay.bench.tables import Found
+from gamekeeper.replay.plots.parts import (
+    HEIGHT,
+    WIDTH,
+    Chart,
+    Data,
+    share_axis,
+    share_scale,
+    titled,
+)
+
+GRID = np.linspace(0.80, 1.0, 81)
+"""Thresholds on W, about the range of PRADA's figure 6."""
+
+
+def draw(found: Found) -> Iterator[tuple[str, tuple[Chart, Data]]]:
+    """Draw what the cells are enough for, each with a name."""
+    if len(found.evasions()) > 1:
+        data = Data()
+        yield "matrix", (matrix(data, found), data)
+    data = Data()
+    yield "false-alarms", (false_alarms(data, found), data)
+
+
+def matrix(data: Data, found: Found) -> Chart:
+    """Draw the share of runs caught by the combined promise, with the median of queries to it."""
+    rows = []
+    for attack in found.attacks():
+        for evasion in found.evasions():
+            cells = found.of(attack, evasion)
+            hits = [each.caught["combined"] for each in cells]
+            there = [each for each in hits if each is not None]
+            if cells:
+                text = f"{median(there):.0f}" if there else "missed"
+                share = len(there) / len(cells)
+                rows.append({"attack": attack, "evasion": evasion, "share": share, "text": text})
+    base = data.chart(rows).encode(
+        x=alt.X("evasion:N", title=None, sort=found.evasions(), axis=alt.Axis(labelAngle=-45)),
+        y=alt.Y("attack:N", title=None, sort=found.attacks()),
+    )
+    colour = alt.Color(
+        "share:Q", title="Runs caught", scale=alt.Scale(domain=[0, 1], scheme="redyellowblue")
+    )
+    words = base.mark_text(fontSize=10).encode(text="text:N")
+    return titled(
+        (base.mark_rect().encode(color=colour) + words).properties(
+            width=alt.Step(46), height=alt.Step(22)
+        ),
+        "What is caught at one promise",
+        "Words: median queries to detection of the runs that were caught",
+    )
+
+
+def false_alarms(data: Data, found: Found) -> Chart:
+    """Draw PRADA's false alarms over its threshold (version 2, figure 6)."""
+    chunks = found.test["prada-paper"]
+    rows = []
+    for value in GRID.tolist():
+        above = chunks > 1 - value
+        shares = {"50-query chunks": above.mean(), "accounts": above.any(axis=1).mean()}
+        rows += [
+            {"threshold": value, "share": float(share), "of": name}
+            for name, share in shares.items()
+        ]
+    lines = (
+        data.chart(rows)
+        .mark_line(interpolate="step-after", strokeWidth=2)
+        .encode(
+            x=alt.X("threshold:Q", title="Alarm where W is below", scale=alt.Scale(zero=False)),
+            y=alt.Y(
+                "share:Q",
+                title="Share with an alarm",
+                scale=share_scale(chunks.size),
+                axis=share_axis(chunks.size),
+            ),
+            color=alt.Color("of:N", title=None, legend=alt.Legend(orient="top")),
+        )
+    )
+    return titled(
+        lines.properties(width=WIDTH, height=HEIGHT),
+        "False alarms of PRADA's Algorithm 3 over its threshold",
+        f"{len(chunks)} honest accounts that calibration never saw",
+    )

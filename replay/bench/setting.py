@@ -1,0 +1,167 @@
+"""What all runs of a bench share: a victim, networks, thresholds, and honest accounts.
+
+Made once, in steps that are kept in the bench's folder, so that an interrupted bench goes on. All
+thresholds come from the calibration accounts; the test accounts say what they cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD, OOD, Featurizer, Floats
+from gamekeeper.detectors.featurizers import load as load_network
+from gamekeeper.replay.account_rule import threshold
+from gamekeeper.replay.attacks.network import Architecture, Classifier
+from gamekeeper.replay.bench.benign import chunk_maxima, draw
+from gamekeeper.replay.bench.parts import Parts, cut
+from gamekeeper.replay.bench.pools import Pool, make_pool
+from gamekeeper.replay.bench.watch import Watch
+from gamekeeper.replay.bench.workers import Advance
+from gamekeeper.replay.datasets.load import Dataset
+from gamekeeper.replay.fitting import Reading, center, delta, nearest
+from gamekeeper.replay.fitting import cut as ood_cut
+from gamekeeper.replay.training.networks import FEATURES, Size
+from gamekeeper.replay.training.train import REPORT, TrainPlan, train
+from gamekeeper.replay.victims.files import read_victim, write_victim
+
+SIDES = ("calibration", "test")
+FITTING = 100
+"""Calibration accounts that delta and center are chosen from."""
+COMBINED = ("prada", "similarity", "likelihood", "ood")
+"""The detectors of a profile, which share its alpha."""
+ALPHA = Fraction(1, 100)
+"""The lifetime false-alarm rate that thresholds promise."""
+PER_QUERY = Fraction(1, 10_000)
+"""Alarms per benign query that Zhang and Wagner tune to (section VIII-A)."""
+DELTAS = (0.87, 0.90, 0.94, 0.95, 0.96)
+"""PRADA's thresholds on W (version 2, Table VIII); an alarm is a W below."""
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """How much of everything: `accounts` on each side, of `life` queries each."""
+
+    accounts: int = 400
+    life: int = 2000
+    epochs: int = 12
+    networks: Size = "paper"
+    network_epochs: int = 4
+    seed: int = 0
+
+
+class Setting:
+    """A victim with its watchers; see the module's text.
+
+    `watches` are all detectors that are looked at, by name; `limits` maps the name of each rule to
+    the thresholds of the detectors that it uses.
+    """
+
+    def __init__(self, folder: Path, data: Dataset, sizes: Sizes, jobs: int, say: Advance) -> None:
+        """Make what is not in the folder yet; `say` is told of accounts done."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.sizes = folder, sizes
+        self.parts: Parts = cut(data, np.random.default_rng(sizes.seed))
+        self.classes = int(data.labels.max()) + 1
+        self.victim = self._victim()
+        self.networks = self._networks()
+        self.pools = {side: self._pool(side) for side in SIDES}
+        self.watches = self._watches()
+        self.maxima = {side: self._maxima(side, jobs, say) for side in SIDES}
+        self.limits = limits_of(self.maxima["calibration"], sizes.life)
+
+    def accuracy(self) -> float:
+        """Say how often the victim is right on the honest accounts' held-out images."""
+        part = self.parts.test
+        return float(np.mean(self.victim(part.images).labels == part.labels))
+
+    def _victim(self) -> Classifier:
+        path, part = self.folder / "victim.safetensors", self.parts.victim
+        if not path.exists():
+            shape = part.images.shape[1:]
+            victim = Classifier(Architecture(shape, self.classes), self.sizes.seed)
+            victim.fit(part.images, part.labels, self.sizes.epochs)
+            write_victim(victim, path)
+        return read_victim(path)
+
+    def _networks(self) -> dict[str, Featurizer]:
+        folder, part = self.folder / "networks", self.parts.victim
+        plan = TrainPlan(
+            features=FEATURES,
+            size=self.sizes.networks,
+            epochs=self.sizes.network_epochs,
+            ood_score="mahalanobis",  # takes no outliers: what thieves will send is not known
+        )
+        if not (folder / REPORT).exists():
+            train(Dataset(part.images, part.labels), plan, folder)
+        return {
+            name: load_network((folder / f"{name}.safetensors").read_bytes(), name)
+            for name in FEATURES
+        }
+
+    def _pool(self, side: str) -> Pool:
+        images = getattr(self.parts, side).images
+        rng = np.random.default_rng([self.sizes.seed, SIDES.index(side)])
+        accounts = draw(len(images), self.sizes.accounts, self.sizes.life, rng)
+        path = self.folder / f"{side}.npz"
+        return make_pool(path, images, accounts, self.victim, self.networks)
+
+    def _watches(self) -> dict[str, Watch]:
+        path = self.folder / "watches.json"
+        if not path.exists():
+            path.write_bytes(msgspec.json.encode(watches_of(self.pools["calibration"])))
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Watch])
+
+    def _maxima(self, side: str, jobs: int, say: Advance) -> dict[str, Floats]:
+        path = self.folder / f"{side}-maxima.npz"
+        if not path.exists():
+            found = chunk_maxima(self.pools[side], self.watches, jobs, say)
+            np.savez(path, **found)  # type: ignore[arg-type]
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in self.watches}
+
+
+def watches_of(pool: Pool) -> dict[str, Watch]:
+    """Choose the detectors and the options that belong to the networks' scale."""
+    queries = pool.queries()
+    readings = [
+        Reading(
+            nearest(queries.features[EMBEDDING][rows]),
+            float(queries.features[LIKELIHOOD][rows].mean()),
+            queries.features[OOD][rows, 0],
+        )
+        for rows in pool.accounts()[:FITTING]
+    ]
+    fitted = {"delta": delta(readings), "secret": 1}
+    return {
+        "prada": Watch("prada", {}),
+        "prada-paper": Watch("prada", {"mode": "paper"}),
+        "prada-v1": Watch("prada-v1", {}),
+        "similarity": Watch("similarity", fitted),
+        "likelihood": Watch("likelihood", {"center": center(readings)}),
+        "ood": Watch("ood", {"cut": ood_cut(readings)}),
+    }
+
+
+def limits_of(maxima: Mapping[str, Floats], life: int) -> dict[str, dict[str, float]]:
+    """Choose the thresholds of every rule from calibration accounts' chunks.
+
+    * `combined`: the profile's detectors together, 1 % of lives, alpha split evenly;
+    * the name of a detector: it alone, with all of alpha;
+    * `NAME per query`: one alarm in 10,000 benign queries, were an account to end at its first;
+    * `prada W < DELTA`: PRADA's Algorithm 3 at the paper's thresholds.
+    """
+    largest = {name: values.max(axis=1).tolist() for name, values in maxima.items()}
+    rules: dict[str, dict[str, float]] = {
+        "combined": {name: threshold(largest[name], ALPHA / len(COMBINED)) for name in COMBINED}
+    }
+    for name in largest:
+        rules[name] = {name: threshold(largest[name], ALPHA)}
+    for name in ("similarity", "likelihood"):
+        rules[f"{name} per query"] = {name: threshold(largest[name], PER_QUERY * life)}
+    for each in DELTAS:
+        rules[f"prada W < {each:.2f}"] = {"prada-paper": 1 - each}
+    return rules

@@ -1,0 +1,59 @@
+"""Do parts share nothing, and do thieves get what they may have?"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from gamekeeper.replay.bench.parts import Part, cut, start
+from gamekeeper.replay.datasets.load import Dataset
+from gamekeeper.schemas.errors import TraceError
+
+
+def _images(count: int) -> Dataset:
+    """Make images that are all different: each has its number in its pixels."""
+    inputs = np.arange(count, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)
+    return Dataset(inputs, np.arange(count) % 4)
+
+
+def test_each_image_is_in_one_part() -> None:
+    """The parts are disjoint, and together they are the data."""
+    parts = cut(_images(100), np.random.default_rng(0))
+    numbers = [part.images[:, 0, 0].tolist() for part in parts]
+    assert sorted(itertools.chain(*numbers)) == list(range(100))
+    assert [len(each) for each in numbers] == [40, 20, 25, 15]
+
+
+def test_labels_stay_with_their_images() -> None:
+    """What is cut keeps its class."""
+    for part in cut(_images(100), np.random.default_rng(1)):
+        np.testing.assert_array_equal(part.labels, part.images[:, 0, 0] % 4)
+
+
+def test_a_group_is_never_torn_apart() -> None:
+    """Images of one group, such as a sign's track, are all in one part."""
+    data = _images(100)
+    grouped = Dataset(data.inputs, data.labels, np.arange(100) // 5)
+    parts = cut(grouped, np.random.default_rng(2))
+    groups = [set((part.images[:, 0, 0] // 5).tolist()) for part in parts]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 20
+
+
+@pytest.mark.parametrize("inputs", [np.zeros((9, 4, 4)), np.zeros((9, 7), np.uint8)])
+def test_other_data_is_refused(inputs: np.ndarray) -> None:
+    """Numbers that are no uint8 images cannot be attacked, and the error says what can."""
+    with pytest.raises(TraceError, match=r"images of uint8, \(h, w\)"):
+        cut(Dataset(inputs, np.zeros(9, np.int64)), np.random.default_rng(0))
+
+
+def test_seeds_are_balanced_and_pools_shuffled() -> None:
+    """A thief has the same number of seeds of each class, and all of the pool."""
+    data = _images(100)
+    thief, pool = Part(data.inputs[:60], data.labels[:60]), Part(data.inputs[60:], data.labels[60:])
+    begin = start(thief, pool, 4, 3, np.random.default_rng(3))
+    seeds = begin.seeds[:, 0, 0]
+    assert np.bincount(seeds % 4).tolist() == [3, 3, 3, 3]
+    assert sorted(begin.pool[:, 0, 0].tolist()) == list(range(60, 100))
+    np.testing.assert_array_equal(begin.pool_labels, begin.pool[:, 0, 0] % 4)
