@@ -90,7 +90,7 @@ def bench(
     jobs: int | None,
     form: str,
 ) -> None:
-    r"""Attack a model made from DATA, and measure what is caught, how soon, and what it costs.
+    """Attack a model made from DATA, and measure what is caught, how soon, and what it costs.
 
     DATA are labelled images as `gamekeeper train` takes them. They are cut into parts: one trains
     the victim and the networks, one calibrates, one measures false alarms, one is the thieves'.

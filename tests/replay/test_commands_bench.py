@@ -24,7 +24,7 @@ def _bench(*arguments: str | Path) -> Result:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a quick bench on the sample's digits."""
     out = tmp_path_factory.mktemp("bench")
-    done = _bench("combined", "sample", *ASKED, "--budget", "120", "--out", out)
+    done = _bench("combined", "sample", *ASKED, "--budget", "150", "--out", out)
     assert done.exit_code == 0, done.output
     assert "| papernot | duplicates |" in done.output
     return out
@@ -37,7 +37,7 @@ def test_every_cell_has_a_row_and_a_plot(folder: Path) -> None:
         ("papernot", "plain"),
         ("papernot", "duplicates"),
     }
-    assert {each["asked"] for each in rows} == {120}
+    assert {each["asked"] for each in rows} == {150}
     assert (folder / "combined.md").read_text().count("| papernot |") == 2
     for name in ("combined-matrix", "combined-false-alarms"):
         assert (folder / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -48,7 +48,7 @@ def test_a_thief_is_caught_and_leaks_less_than_he_would_have(folder: Path) -> No
     """What papernot has when it is caught is measured beside what it would have had."""
     rows = pq.read_table(folder / "combined.parquet").to_pylist()
     plain = next(each for each in rows if each["rule"] == "combined" and each["evasion"] == "plain")
-    assert 0 < plain["queries_to_detection"] <= plain["sent"] == 120
+    assert 0 < plain["queries_to_detection"] <= plain["sent"] == 150
     assert plain["accounts_used"] >= 1
     assert 0 <= plain["leak"] <= 1
 
@@ -57,13 +57,13 @@ def test_what_is_done_is_not_done_again(folder: Path) -> None:
     """A second command uses victim, networks, accounts and cells, and prints JSON on request."""
     before = {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/*.json")}
     done = _bench(
-        "extraction", "sample", *ASKED[:3], "--budget", "120", "--out", folder, "--format", "json"
+        "extraction", "sample", *ASKED[:3], "--budget", "150", "--out", folder, "--format", "json"
     )
     assert done.exit_code == 0, done.output
     told = json.loads(done.output)
     assert [each["attack"] for each in told["cells"]] == ["papernot"]
-    assert told["cells"][0]["stolen"]["images"] == 120
-    assert "| papernot | 120 |" in (folder / "extraction.md").read_text()
+    assert told["cells"][0]["stolen"]["images"] == 150
+    assert "| papernot | 150 |" in (folder / "extraction.md").read_text()
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/*.json")}
 
 
