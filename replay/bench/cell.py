@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -66,9 +67,15 @@ class Watched(msgspec.Struct, frozen=True):
     limits: dict[str, dict[str, float]]
 
 
-def attacked(key: Key, victim: Victim, start: Start, budget: int) -> Run:
-    """Run the attack, seeded by the number of its run."""
-    hidden = () if key.evasion == PLAIN else (evasion(key.evasion),)
+def attacked(
+    key: Key, victim: Victim, start: Start, budget: int, limits: Mapping[str, float]
+) -> Run:
+    """Run the attack, seeded by the number of its run.
+
+    Thieves know the thresholds (Kerckhoffs's principle; PRADA version 2, section V-C): `limits`.
+    """
+    known: dict[str, Any] = {"threshold": limits["prada"]} if key.evasion == "dummy" else {}
+    hidden = () if key.evasion == PLAIN else (partial(evasion(key.evasion), **known),)
     rng = np.random.default_rng([key.run, 11])
     return run(attack(key.attack), Recorder(victim), start, budget, rng, hidden)
 

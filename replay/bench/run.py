@@ -17,6 +17,7 @@ from gamekeeper.replay.attacks.network import Classifier
 from gamekeeper.replay.attacks.run import Loot
 from gamekeeper.replay.bench.cell import Cell, Key, Watched, attacked, outcome
 from gamekeeper.replay.bench.parts import Part, start
+from gamekeeper.replay.bench.remembering import Remembering
 from gamekeeper.replay.bench.setting import Setting
 from gamekeeper.replay.bench.workers import Advance, over
 from gamekeeper.replay.thief.leak import leak
@@ -31,14 +32,15 @@ SHOWN, EPOCHS = 8000, (5, 100)
 """Images that a thief's last training sees, each image so many times at least and at most. He
 trains as the victim was (PRADA version 2's `same`), but for the 100 epochs of the paper: two
 trainings per cell are most of a bench's time."""
-TESTED = 2000
-"""Held-out images on which a substitute is compared with the victim."""
+TESTED, NOISE = 2000, 1000
+"""Held-out images, and images of noise, on which a substitute is compared with the victim."""
 
 
 class Shared(NamedTuple):
     """What every cell needs, read from the bench's folder once per process."""
 
     victim: Classifier
+    yardstick: Remembering
     networks: Mapping[str, Featurizer]
     watched: Watched
     thief: Part
@@ -74,7 +76,8 @@ def shared(folder: Path) -> Shared:
         path.stem: load_network(path.read_bytes(), path.stem)
         for path in (folder / "networks").glob("*.safetensors")
     }
-    return Shared(read_victim(folder / "victim.safetensors"), networks, watched, *parts)
+    victim = read_victim(folder / "victim.safetensors")
+    return Shared(victim, Remembering(victim), networks, watched, *parts)
 
 
 def cells(
@@ -103,9 +106,9 @@ def _cell(folder: Path, done: Path, budget: int, key: Key) -> None:
     have = shared(folder)
     rng = np.random.default_rng([key.run, 7])
     begin = start(have.thief, have.pool, have.victim.classes, SEEDS, rng)
-    ran = attacked(key, have.victim, begin, budget)
+    ran = attacked(key, have.victim, begin, budget, have.watched.limits["combined"])
     yardstick = Yardstick(
-        have.victim, have.test.images[:TESTED], begin.seeds, methods=("mi-fgsm",), targets=1
+        have.yardstick, have.test.images[:TESTED], begin.seeds, ("mi-fgsm",), targets=1, noise=NOISE
     )
 
     def train(loot: Loot) -> Classifier:

@@ -25,17 +25,20 @@ class Agreement(msgspec.Struct, frozen=True):
     random_uniform: float
 
 
-def agreement(victim: Victim, thief: Victim, test: Images, seed: int) -> Agreement:
+def agreement(
+    victim: Victim, thief: Victim, test: Images, seed: int, noise: int = NOISE
+) -> Agreement:
     """Compare the top-1 classes of two models, the victim's taken as the truth.
 
-    `test` are images that neither has seen, one at least; `seed` draws the noise.
+    `test` are images that neither has seen, one at least; `seed` draws the images of `noise`.
     """
     truth, said = victim(test).labels, thief(test).labels
-    noise = np.random.default_rng(seed).integers(0, 256, (NOISE, *test.shape[1:]), np.uint8)
+    shape = (noise, *test.shape[1:])
+    drawn = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
     return Agreement(
         macro_f(truth, said),
         _equal(truth, said),
-        _equal(victim(noise).labels, thief(noise).labels),
+        _equal(victim(drawn).labels, thief(drawn).labels),
     )
 
 

@@ -10,7 +10,7 @@ import msgspec
 from gamekeeper.replay.attacks.base import Images, Victim
 from gamekeeper.replay.attacks.network import Classifier
 from gamekeeper.replay.attacks.run import Loot
-from gamekeeper.replay.thief.agreement import Agreement, agreement
+from gamekeeper.replay.thief.agreement import NOISE, Agreement, agreement
 from gamekeeper.replay.thief.transfer import METHODS, TARGETS, Method, Transfer, transferability
 
 Train = Callable[[Loot], Classifier]
@@ -21,7 +21,8 @@ class Yardstick(NamedTuple):
     """What substitutes are measured against.
 
     `test` are images that neither the victim nor the thief has seen, `seeds` the natural images
-    that adversarial examples are made from: the attack's seeds, in the paper.
+    that adversarial examples are made from: the attack's seeds, in the paper. `noise` is how many
+    images of noise there are for the random uniform agreement.
     """
 
     victim: Victim
@@ -29,6 +30,7 @@ class Yardstick(NamedTuple):
     seeds: Images
     methods: Sequence[Method] = METHODS
     targets: int = TARGETS
+    noise: int = NOISE
 
 
 class Stolen(msgspec.Struct, frozen=True):
@@ -46,9 +48,9 @@ class Stolen(msgspec.Struct, frozen=True):
 def stolen(loot: Loot, train: Train, yardstick: Yardstick, seed: int) -> Stolen:
     """Train a substitute on the loot and measure it; `seed` draws noise and targets."""
     thief = train(loot)
-    victim, test, seeds, methods, targets = yardstick
+    victim, test, seeds, methods, targets, noise = yardstick
     return Stolen(
         len(loot.images),
-        agreement(victim, thief, test, seed),
+        agreement(victim, thief, test, seed, noise),
         transferability(victim, thief, seeds, seed, methods=methods, targets=targets),
     )

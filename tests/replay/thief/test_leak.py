@@ -36,7 +36,7 @@ def yardstick(victim: Classifier, test_images: Images, seeds: Images) -> Yardsti
 def test_all_figures_are_of_one_substitute(loot: Loot, train: Train, yardstick: Yardstick) -> None:
     """What is told of a loot is what each measure tells of the substitute trained on it."""
     thief = train(loot)
-    victim, test, seeds, methods, targets = yardstick
+    victim, test, seeds, methods, targets, _ = yardstick
     found = stolen(loot, train, yardstick, 4)
     assert found.images == 120
     assert found.agreement == agreement(victim, thief, test, 4)
