@@ -123,9 +123,10 @@ def _scale(inputs: NDArray[Any], spec: NetworkSpec) -> NDArray[np.float32]:
             return inputs.astype(np.float32)
         if inputs.dtype in (np.uint8, np.uint16):
             return inputs.astype(np.float32) / np.float32(np.iinfo(inputs.dtype).max)
-    span = spec.high - spec.low
-    near = np.clip(inputs.astype(np.float64), spec.low - REACH * span, spec.high + REACH * span)
-    scaled: NDArray[np.float32] = ((near - spec.low) / span).astype(np.float32)
+    low, high = np.asarray(spec.low, np.float64), np.asarray(spec.high, np.float64)
+    span = high - low
+    near = np.clip(inputs.astype(np.float64), low - REACH * span, high + REACH * span)
+    scaled: NDArray[np.float32] = ((near - low) / span).astype(np.float32)
     return scaled
 
 

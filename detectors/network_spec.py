@@ -25,6 +25,7 @@ MOST_CHANNELS = 4
 
 _FLOAT32 = float(np.finfo(np.float32).max)
 
+Bound = float | tuple[float, ...]
 Width = Annotated[int, Meta(ge=1, le=4096)]
 Count = Annotated[int, Meta(ge=1, le=65536)]
 
@@ -32,11 +33,14 @@ Count = Annotated[int, Meta(ge=1, le=65536)]
 class _Base(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
 ):
-    """What all kinds have: one row's shape as events carry it, and the range of its values."""
+    """What all kinds have: one row's shape as events carry it, and the range of its values.
+
+    For vectors, `low` and `high` may have a number for each column.
+    """
 
     shape: tuple[Count, ...]
-    low: float = 0.0
-    high: float = 1.0
+    low: Bound = 0.0
+    high: Bound = 1.0
 
     @property
     def layout(self) -> tuple[int, ...]:
@@ -134,12 +138,8 @@ def parse(spec: Spec) -> NetworkSpec:
         parsed: NetworkSpec = msgspec.json.decode(msgspec.json.encode(spec), type=NetworkSpec)
     except (msgspec.MsgspecError, TypeError) as error:
         raise ProfileError(f"not the spec of a network: {error}") from error
-    if not -_FLOAT32 <= parsed.low < parsed.high <= _FLOAT32:
-        raise ProfileError(
-            f"the spec's values lie from low {parsed.low} to high {parsed.high}: give the range "
-            "of the training data's values"
-        )
     _check_shape(parsed)
+    _check_range(parsed)
     return parsed
 
 
@@ -183,6 +183,17 @@ def _check_shape(spec: NetworkSpec) -> None:
         raise ProfileError(
             f"{_kind(spec)} takes images (h, w), (h, w, c) or (c, h, w) with sides of "
             f"{least} to {most} pixels, not rows of shape {spec.shape}"
+        )
+
+
+def _check_range(spec: NetworkSpec) -> None:
+    columns = spec.shape if len(spec.shape) == 1 else ()
+    low, high = np.asarray(spec.low, np.float64), np.asarray(spec.high, np.float64)
+    fits = all(each.shape in ((), columns) for each in (low, high))
+    if not fits or not np.all((low >= -_FLOAT32) & (low < high) & (high <= _FLOAT32)):
+        raise ProfileError(
+            f"the spec's values lie from low {spec.low} to high {spec.high}: give the range of the "
+            "training data's values, for vectors of each column if you like"
         )
 
 

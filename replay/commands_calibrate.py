@@ -172,7 +172,7 @@ def _base(
                 f"{profile} has networks; give their folder with --networks, or name the detectors "
                 "without one with --detector"
             )
-        return base, Path()
+        return _with_secret(base, sets), Path()
     if profile is not None:
         raise click.UsageError("give --networks or --profile, not both")
     chosen = detectors or ("prada", *_served(networks))
@@ -187,6 +187,19 @@ def _base(
         networks=adopt(networks, out, features),
     )
     return override(base, sets), out.parent
+
+
+def _with_secret(base: Profile, sets: tuple[str, ...]) -> Profile:
+    """Draw similarity's secret where there is only the public one and --set gives none."""
+    if any(each.startswith("similarity.secret=") for each in sets):
+        return base
+    drawn = tuple(
+        msgspec.structs.replace(each, options={**each.options, "secret": secrets.randbits(63)})
+        if each.detector == "similarity" and not each.options.get("secret")
+        else each
+        for each in base.detectors
+    )
+    return msgspec.structs.replace(base, detectors=drawn)
 
 
 def _served(networks: Path) -> list[str]:

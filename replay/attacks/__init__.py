@@ -1,4 +1,4 @@
-"""Model extraction attacks that really attack: they ask a victim and record what they sent.
+"""Model extraction attacks that really attack: they ask a victim, and what they ask is recorded.
 
-One attack per module; each is a generator of `base.Sent`. They need torch, except for `tramer`.
+One attack per module, named in `catalog`; `base` has the contract, `run` runs one.
 """

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gamekeeper.detectors.featurizers import prepare
+from gamekeeper.detectors.network_spec import Bound
 from gamekeeper.replay.datasets.load import Dataset
 from gamekeeper.replay.training.split import Split
 from gamekeeper.schemas.errors import TraceError
@@ -35,10 +37,11 @@ def is_image(dataset: Dataset) -> bool:
     return dataset.inputs.ndim > 2
 
 
-def value_range(dataset: Dataset, split: Split) -> tuple[float, float]:
+def value_range(dataset: Dataset, split: Split) -> tuple[Bound, Bound]:
     """Say from which low to which high the training rows' values are mapped to 0 to 1.
 
-    Images whose values lie within 0 to 1 have that range.
+    Images whose values lie within 0 to 1 have that range; vectors have one for each column, so that
+    a column of small numbers keeps its digits beside one of large numbers.
     """
     rows = dataset.inputs[split.train]
     low, high = float(rows.min()), float(rows.max())
@@ -46,7 +49,16 @@ def value_range(dataset: Dataset, split: Split) -> tuple[float, float]:
         return 0.0, 1.0
     if low == high:
         raise TraceError(f"all values to train on are {low:g}: there is nothing to learn")
-    return low, high
+    return (low, high) if is_image(dataset) else _columns(rows.astype(np.float64))
+
+
+def _columns(rows: NDArray[np.float64]) -> tuple[Bound, Bound]:
+    """Give the columns' ranges; that of a constant one reaches to 0, or from 0 to 1."""
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    constant = low == high
+    low[constant] = np.minimum(low[constant], 0.0)
+    high[constant] = np.where(high[constant] == 0, 1.0, np.maximum(high[constant], 0.0))
+    return tuple(low.tolist()), tuple(high.tolist())
 
 
 def prepared(dataset: Dataset, split: Split, spec: dict[str, Any]) -> Prepared:

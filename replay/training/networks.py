@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from gamekeeper.detectors.network_spec import parse, plain
+from gamekeeper.detectors.network_spec import Bound, parse, plain
 
 Size = Literal["paper", "small"]
 Feature = Literal["embedding", "log_likelihood", "ood"]
@@ -38,8 +38,8 @@ def spec_of(
     feature: Feature,
     shape: tuple[int, ...],
     size: Size,
-    low: float,
-    high: float,
+    low: Bound,
+    high: Bound,
     *,
     score: Score = "binary",
     classes: int = 2,

@@ -203,6 +203,13 @@ def test_columns_of_bytes_are_numbers() -> None:
         assert prepare(np.array([[5, 10]], dtype), spec).tolist() == expected
 
 
+def test_columns_have_ranges_of_their_own() -> None:
+    """A column of small numbers keeps its digits beside one of large numbers."""
+    spec = {**TINY, "shape": [2], "low": [0.0, -1e9], "high": [1e-3, 1e9]}
+    found = prepare(np.array([[0.00025, 0.0], [0.0005, 1e9]]), spec)
+    np.testing.assert_allclose(found.numpy(), [[0.25, 0.5], [0.5, 1.0]], rtol=1e-6)
+
+
 @each_network
 def test_files_bring_back_the_same_network(name: str) -> None:
     """Dumping what was restored gives the same bytes, and the hash is the file's."""

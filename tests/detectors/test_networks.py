@@ -214,6 +214,9 @@ def test_widths_are_the_specs() -> None:
         ({"kind": "gaussian-mixture", "shape": [], "components": 2}, "shape"),
         ({"kind": "gaussian-mixture", "shape": [3], "components": 0}, "components"),
         ({"kind": "mlp-encoder", "shape": [3], "high": 1e300}, "give the range"),
+        ({"kind": "mlp-encoder", "shape": [3], "low": [0.0, 0.0]}, "give the range"),
+        ({"kind": "mlp-encoder", "shape": [2], "high": [1.0, 0.0]}, "give the range"),
+        ({"kind": "conv-encoder", "shape": [8, 8], "low": [0.0, 0.0]}, "give the range"),
         ({"kind": "mlp-encoder", "shape": [object()]}, "not the spec"),
     ],
 )

@@ -71,7 +71,12 @@ def images() -> list[np.ndarray[Any, Any]]:
 
 @pytest.fixture(scope="module")
 def trace(images: list[np.ndarray[Any, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The accounts as a trace, ten images an event."""
+    """The accounts as a trace."""
+    return written(images, tmp_path_factory.mktemp("trace") / "benign.parquet")
+
+
+def written(images: list[np.ndarray[Any, Any]], path: Path, *, embedded: bool = False) -> Path:
+    """Write accounts as a trace, ten images an event; `embedded` with 4 pixels as embedding."""
     batches = []
     for number, own in enumerate(images):
         for first in range(0, LIFE, 10):
@@ -82,9 +87,11 @@ def trace(images: list[np.ndarray[Any, Any]], tmp_path_factory: pytest.TempPathF
                 time=START + first,
                 inputs=Tensor.from_array(own[first : first + 10]),
                 labels=[0] * 10,
+                embedding=Tensor.from_array(own[first : first + 10, 0, :4].astype(np.float32))
+                if embedded
+                else None,
             )
             batches.append(query_rows(event, first, trace="plain", kind="benign"))
-    path = tmp_path_factory.mktemp("trace") / "benign.parquet"
     write_parquet(pa.Table.from_batches(batches, schema=QUERIES), path)
     return path
 
@@ -225,6 +232,24 @@ def test_each_calibration_draws_its_own_secret(trace: Path, networks: Path, tmp_
     assert result.exit_code == 0, result.output
     [only] = load_profile(tmp_path / "three.json").detectors
     assert (only.options["secret"], only.options["delta"]) == (5, 0.125)
+
+
+def test_events_own_embeddings_get_a_secret_too(
+    images: list[np.ndarray[Any, Any]], tmp_path: Path
+) -> None:
+    """Similarity without a network draws one as well, unless --set gives it."""
+    path = written(images, tmp_path / "embedded.parquet", embedded=True)
+    options = ("--alpha", "0.25", "--life", str(LIFE), "--jobs", "1", "--detector", "similarity")
+    options += ("--set", "similarity.delta=40")
+    found = []
+    for sets in ((), (), ("--set", "similarity.secret=0")):
+        out = tmp_path / f"{len(found)}.json"
+        result = run(calibrate, path, "--out", out, *options, *sets)
+        assert result.exit_code == 0, result.output
+        [only] = load_profile(out).detectors
+        found.append(only.options["secret"])
+    assert found[2] == 0
+    assert len(set(found)) == 3
 
 
 def test_what_is_wrong_with_networks_is_said(trace: Path, networks: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from torch import nn
 
 from gamekeeper.detectors.featurizers import load
 from gamekeeper.replay.datasets.load import Dataset
-from gamekeeper.replay.training.data import prepared
+from gamekeeper.replay.training.data import prepared, value_range
 from gamekeeper.replay.training.encoder import (
     MARGIN,
     REACH,
@@ -313,3 +313,17 @@ def test_constant_columns_are_no_trouble(table: Dataset) -> None:
     data = prepared(dataset, parts, spec_of("embedding", (30,), "small", 0.0, 1.0))
     assert data.std[3] == 1
     assert (data.std > 0).all()
+
+
+def test_every_column_of_vectors_has_its_own_range(table: Dataset) -> None:
+    """It is that of the rows to train on; a constant column's reaches to 0, or from 0 to 1."""
+    inputs = table.inputs.copy()
+    inputs[:, :3] = [5, -2, 0]
+    parts = split(Dataset(inputs, table.labels), 0.2, 0)
+    low, high = value_range(Dataset(inputs, table.labels), parts)
+    assert isinstance(low, tuple)
+    assert isinstance(high, tuple)
+    assert low[:3] == (0, -2, 0)
+    assert high[:3] == (5, 0, 1)
+    np.testing.assert_array_equal(low[3:], inputs[parts.train, 3:].min(axis=0))
+    np.testing.assert_array_equal(high[3:], inputs[parts.train, 3:].max(axis=0))
