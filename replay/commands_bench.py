@@ -26,7 +26,7 @@ from gamekeeper.schemas.errors import TraceError
 QUICK = Sizes(accounts=399, life=150, epochs=3, networks="small", network_epochs=1)
 """As small as four detectors can be at 1 %: a minute's version."""
 QUICK_BUDGET, QUICK_RUNS, QUICK_ROWS = 150, 1, 4000
-BUDGET, RUNS = 2000, 3
+BUDGET, RUNS = 1000, 3
 
 
 @click.command(

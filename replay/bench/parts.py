@@ -11,9 +11,9 @@ from gamekeeper.replay.attacks.base import Images, Labels, Start
 from gamekeeper.replay.datasets.load import Dataset
 from gamekeeper.schemas.errors import TraceError
 
-SHARES = {"victim": 0.4, "calibration": 0.2, "test": 0.25, "thief": 0.15}
+SHARES = {"victim": 0.3, "calibration": 0.3, "test": 0.3, "thief": 0.1}
 """Of the images, or of the groups where images have some; chosen so that 10,000 images are enough
-for a victim, for accounts of 2,000 queries on either side, and for ten thieves' seeds."""
+for a victim, for accounts of 1,000 queries on either side, and for thieves' seeds."""
 
 
 class Part(NamedTuple):

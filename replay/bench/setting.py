@@ -46,7 +46,7 @@ class Sizes(msgspec.Struct, frozen=True):
     """How much of everything: `accounts` on each side, of `life` queries each."""
 
     accounts: int = 400
-    life: int = 2000
+    life: int = 1000
     epochs: int = 12
     networks: Size = "paper"
     network_epochs: int = 4

@@ -74,3 +74,26 @@ def test_a_forked_child_starts_afresh() -> None:
         """
     )
     assert sorted(printed.splitlines()) == ["before parent 2 2", "child 1 1"]
+
+
+def test_an_outage_uses_up_no_file_descriptors() -> None:
+    """Attempts that fail leave no socket open, also where the garbage collector never runs."""
+    counts = run(
+        """
+        import gc, os
+        from gamekeeper.schemas.errors import BrokerError
+        from gamekeeper.stream import transport
+        from gamekeeper.stream.broker import free_port
+
+        transport.BLOCK_MS = 50
+        gc.disable()
+        tried = transport.KafkaTransport(f"127.0.0.1:{free_port()}")
+        for _ in range(5):
+            try:
+                tried.open()
+            except BrokerError:
+                print(len(os.listdir("/proc/self/fd")))
+        """
+    ).split()
+    assert len(counts) == 5
+    assert len(set(counts)) == 1

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-import os
 import threading
 
 import numpy as np
 import pytest
 
 from gamekeeper.schemas.errors import BrokerError
-from gamekeeper.stream.broker import free_port
 from gamekeeper.stream.tap import QueryTap
-from gamekeeper.stream.transport import Done, KafkaTransport, MemoryTransport, Record
+from gamekeeper.stream.transport import Done, MemoryTransport, Record
 
 IMAGE = np.arange(784, dtype=np.float32).reshape(1, 28, 28)
 
@@ -91,11 +88,12 @@ def test_close_with_the_broker_down_ends_and_counts(caplog: pytest.LogCaptureFix
 
 def test_a_closed_tap_refuses_quietly(tap: QueryTap) -> None:
     """After `close`, twice even, `record` returns False and starts nothing."""
+    others = set(threading.enumerate())
     tap.record("bob", IMAGE, [1])
     tap.close()
     assert tap.close() == tap.stats()
     assert tap.record("bob", IMAGE, [1]) is False
-    assert "gamekeeper-tap" not in {thread.name for thread in threading.enumerate()}
+    assert set(threading.enumerate()) <= others
     assert QueryTap(model="digits", transport=MemoryTransport()).close().recorded == 0
 
 
@@ -118,19 +116,3 @@ def test_threads_share_a_tap_and_keep_each_accounts_order(memory: MemoryTranspor
     for i in range(8):
         mine = [event.labels[0] for event in events if event.account == f"account-{i}"]
         assert mine == list(range(200))
-
-
-def test_an_outage_uses_up_no_file_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts that fail leave no socket open, also where the garbage collector never runs."""
-    monkeypatch.setattr("gamekeeper.stream.transport.BLOCK_MS", 50)
-    transport = KafkaTransport(f"127.0.0.1:{free_port()}")
-    gc.disable()
-    try:
-        counts = []
-        for _ in range(5):
-            with pytest.raises(BrokerError, match="no Kafka broker"):
-                transport.open()
-            counts.append(len(os.listdir("/proc/self/fd")))  # noqa: PTH208
-    finally:
-        gc.enable()
-    assert len(set(counts)) == 1

@@ -23,7 +23,7 @@ def test_each_image_is_in_one_part() -> None:
     parts = cut(_images(100), np.random.default_rng(0))
     numbers = [part.images[:, 0, 0].tolist() for part in parts]
     assert sorted(itertools.chain(*numbers)) == list(range(100))
-    assert [len(each) for each in numbers] == [40, 20, 25, 15]
+    assert [len(each) for each in numbers] == [30, 30, 30, 10]
 
 
 def test_labels_stay_with_their_images() -> None:

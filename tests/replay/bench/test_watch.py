@@ -12,6 +12,7 @@ from gamekeeper.replay.bench.benign import draw
 from gamekeeper.replay.bench.cell import first_above, record, scores
 from gamekeeper.replay.bench.setting import limits_of
 from gamekeeper.replay.bench.watch import Queries, Watch, alarms, statistics
+from gamekeeper.schemas.errors import TraceError
 
 PAPER = Watch("prada", {"mode": "paper"})
 
@@ -68,9 +69,15 @@ def test_records_tell_the_first_alarm_of_any_threshold(values: list[float], limi
 
 def test_an_honest_account_sends_no_image_twice() -> None:
     """Each account's rows are different ones."""
-    rows = draw(50, 7, 30, np.random.default_rng(0))
+    rows = draw(90, 7, 30, np.random.default_rng(0))
     assert rows.shape == (7, 30)
     assert all(len(set(each)) == 30 for each in rows.tolist())
+
+
+def test_accounts_that_would_all_be_the_same_are_refused() -> None:
+    """A pool that is hardly larger than a life is refused with what would do."""
+    with pytest.raises(TraceError, match="90 are needed for each side, 300 in all"):
+        draw(89, 7, 30, np.random.default_rng(0))
 
 
 def test_thresholds_follow_the_account_rule() -> None:
