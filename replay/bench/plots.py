@@ -21,6 +21,8 @@ from gamekeeper.replay.plots.parts import (
 
 GRID = np.linspace(0.80, 1.0, 81)
 """Thresholds on W, about the range of PRADA's figure 6."""
+PALE = ("#ef9a76", "#f6efe2", "#a9cde8")
+"""From no run caught to all; pale, so that words can be read on them."""
 
 
 def draw(found: Found) -> Iterator[tuple[str, tuple[Chart, Data]]]:
@@ -49,7 +51,7 @@ def matrix(data: Data, found: Found) -> Chart:
         y=alt.Y("attack:N", title=None, sort=found.attacks()),
     )
     colour = alt.Color(
-        "share:Q", title="Runs caught", scale=alt.Scale(domain=[0, 1], scheme="redyellowblue")
+        "share:Q", title="Runs caught", scale=alt.Scale(domain=[0, 1], range=list(PALE))
     )
     words = base.mark_text(fontSize=10).encode(text="text:N")
     return titled(
