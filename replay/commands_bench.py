@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -17,10 +16,12 @@ from gamekeeper.replay.bench.report import write_report
 from gamekeeper.replay.bench.run import cells, share
 from gamekeeper.replay.bench.setting import Setting, Sizes
 from gamekeeper.replay.bench.tables import Found
-from gamekeeper.replay.datasets.load import load_dataset
+from gamekeeper.replay.datasets.pixels import pixels
+from gamekeeper.replay.evaluate import cores
 from gamekeeper.replay.evasions.catalog import EVASIONS
 from gamekeeper.replay.options import jobs_option
 from gamekeeper.replay.output import json_line, progress
+from gamekeeper.replay.reading import read_data
 from gamekeeper.schemas.errors import TraceError
 
 QUICK = Sizes(accounts=399, life=150, epochs=3, networks="small", network_epochs=1)
@@ -107,14 +108,15 @@ def bench(
     """
     chosen = BENCHES[name]
     sizes = msgspec.structs.replace(QUICK if quick else Sizes(), seed=seed)
-    jobs = jobs or os.cpu_count() or 1
+    jobs = jobs or cores()
     rows = limit or (QUICK_ROWS if quick else None)
-    dataset = load_dataset(data, limit=rows, seed=seed, group=group)
-    others = load_dataset(pool, limit=rows, seed=seed) if pool else None
-    if others is not None and others.inputs.shape[1:] != dataset.inputs.shape[1:]:
+    dataset = read_data(data, limit=rows, seed=seed, group=group)
+    others = read_data(pool, limit=rows, seed=seed) if pool else None
+    public = Part(pixels(others.inputs), others.labels) if others else None
+    if public and public.images.shape[1:] != pixels(dataset.inputs[:1]).shape[1:]:
         raise TraceError(
-            f"--pool has images of shape {others.inputs.shape[1:]}, DATA of "
-            f"{dataset.inputs.shape[1:]}: give images of one shape"
+            f"--pool has images of shape {public.images.shape[1:]}, which DATA has not: give "
+            "images of one shape"
         )
     claim(out, dataset, others, sizes)
     with progress() as bar:
@@ -126,7 +128,7 @@ def bench(
             jobs,
             lambda done, all_: bar.update(task, completed=done, total=all_),
         )
-        folder = share(setting, Part(others.inputs.copy(), others.labels) if others else None)
+        folder = share(setting, public)
         keys = chosen.keys(attacks, evasions, runs or (QUICK_RUNS if quick else RUNS))
         bar.update(task, description="attacks", completed=0, total=len(keys))
         asked = budget or (QUICK_BUDGET if quick else BUDGET)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gamekeeper.replay.attacks.base import Images, Labels, Start
 from gamekeeper.replay.datasets.load import Dataset
-from gamekeeper.schemas.errors import TraceError
+from gamekeeper.replay.datasets.pixels import pixels
 
 SHARES = {"victim": 0.3, "calibration": 0.3, "test": 0.3, "thief": 0.1}
 """Of the images, or of the groups where images have some; chosen so that 10,000 images are enough
@@ -34,20 +33,12 @@ class Parts(NamedTuple):
 
 def cut(data: Dataset, rng: np.random.Generator) -> Parts:
     """Cut images into parts at random; groups stay whole. Raises `TraceError` for other data."""
-    if data.inputs.dtype != np.uint8 or data.inputs.ndim not in (3, 4):
-        raise TraceError(
-            f"a bench attacks images of uint8, (h, w) or (h, w, c) each; these rows are "
-            f"{data.inputs.dtype} of shape {data.inputs.shape[1:]}"
-        )
+    images = pixels(data.inputs)
     groups = np.arange(len(data)) if data.groups is None else data.groups
     numbers = rng.permutation(np.unique(groups))
     ends = (np.cumsum(list(SHARES.values()))[:-1] * len(numbers)).round().astype(int)
     chosen = [np.flatnonzero(np.isin(groups, each)) for each in np.split(numbers, ends)]
-    return Parts(*(_part(data, rng.permutation(rows)) for rows in chosen))
-
-
-def _part(data: Dataset, rows: NDArray[np.int64]) -> Part:
-    return Part(data.inputs[rows].copy(), data.labels[rows])
+    return Parts(*(Part(images[rows], data.labels[rows]) for rows in map(rng.permutation, chosen)))
 
 
 def start(part: Part, pool: Part, classes: int, seeds: int, rng: np.random.Generator) -> Start:

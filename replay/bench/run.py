@@ -15,6 +15,7 @@ from gamekeeper.detectors.base import Featurizer
 from gamekeeper.detectors.featurizers import load as load_network
 from gamekeeper.replay.attacks.network import Classifier
 from gamekeeper.replay.attacks.run import Loot
+from gamekeeper.replay.attacks.start import PER_CLASS
 from gamekeeper.replay.bench.cell import Cell, Key, Watched, attacked, outcome
 from gamekeeper.replay.bench.parts import Part, start
 from gamekeeper.replay.bench.remembering import Remembering
@@ -26,8 +27,6 @@ from gamekeeper.replay.thief.substitute import Hyperparameters, train_substitute
 from gamekeeper.replay.training.checkpoint import write_whole
 from gamekeeper.replay.victims.files import read_victim
 
-SEEDS = 10
-"""Natural images of each class that a thief starts with (PRADA version 2, section IV-B)."""
 SHOWN, EPOCHS = 8000, (5, 100)
 """Images that a thief's last training sees, each image so many times at least and at most. He
 trains as the victim was (PRADA version 2's `same`), but for the 100 epochs of the paper: two
@@ -105,7 +104,7 @@ def _cell(folder: Path, done: Path, budget: int, key: Key) -> None:
     began = time.perf_counter()
     have = shared(folder)
     rng = np.random.default_rng([key.run, 7])
-    begin = start(have.thief, have.pool, have.victim.classes, SEEDS, rng)
+    begin = start(have.thief, have.pool, have.victim.classes, PER_CLASS, rng)
     ran = attacked(key, have.victim, begin, budget, have.watched.limits["combined"])
     yardstick = Yardstick(
         have.yardstick, have.test.images[:TESTED], begin.seeds, ("mi-fgsm",), targets=1, noise=NOISE

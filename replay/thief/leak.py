@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from gamekeeper.replay.attacks.base import Images, Victim
 from gamekeeper.replay.attacks.run import Loot
 from gamekeeper.replay.thief.stolen import Stolen, Train, Yardstick, stolen
 from gamekeeper.replay.thief.substitute import some
@@ -24,8 +21,3 @@ def leak(
 def until(loot: Loot, caught_after: int | None) -> Loot:
     """Keep what was there when the victim had seen `caught_after` queries."""
     return loot if caught_after is None else some(loot, loot.paid <= caught_after)
-
-
-def natural(victim: Victim, images: Images) -> Loot:
-    """Have natural images labelled, one query each: what a leak can be compared with."""
-    return Loot(images, *victim(images), np.arange(1, len(images) + 1))

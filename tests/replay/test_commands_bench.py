@@ -60,7 +60,7 @@ def test_what_is_done_is_not_done_again(folder: Path) -> None:
         "extraction", "sample", *ASKED[:3], "--budget", "150", "--out", folder, "--format", "json"
     )
     assert done.exit_code == 0, done.output
-    told = json.loads(done.output)
+    told = json.loads(done.stdout)
     assert [each["attack"] for each in told["cells"]] == ["papernot"]
     assert told["cells"][0]["stolen"]["images"] == 150
     assert "| papernot | 150 |" in (folder / "extraction.md").read_text()

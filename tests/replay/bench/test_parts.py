@@ -41,11 +41,27 @@ def test_a_group_is_never_torn_apart() -> None:
     assert sum(map(len, groups)) == len(set.union(*groups)) == 20
 
 
-@pytest.mark.parametrize("inputs", [np.zeros((9, 4, 4)), np.zeros((9, 7), np.uint8)])
-def test_other_data_is_refused(inputs: np.ndarray) -> None:
-    """Numbers that are no uint8 images cannot be attacked, and the error says what can."""
-    with pytest.raises(TraceError, match=r"images of uint8, \(h, w\)"):
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (np.full((9, 4, 4), 0.123), "whole numbers 0..255"),
+        (np.zeros((9, 7), np.uint8), "give height x width"),
+    ],
+)
+def test_other_data_is_refused(inputs: np.ndarray, message: str) -> None:
+    """Numbers that are no pixels, or no images, cannot be attacked; the error says what can."""
+    with pytest.raises(TraceError, match=message):
         cut(Dataset(inputs, np.zeros(9, np.int64)), np.random.default_rng(0))
+
+
+def test_images_in_other_forms_are_the_same_images() -> None:
+    """Channels that come first, and pixels of 0..1, are cut as what they stand for."""
+    plain = np.random.default_rng(0).integers(0, 256, (30, 6, 6, 3), np.uint8)
+    labels = np.arange(30) % 3
+    other = Dataset((plain / 255).astype(np.float32).transpose(0, 3, 1, 2), labels)
+    parts = [cut(each, np.random.default_rng(1)) for each in (Dataset(plain, labels), other)]
+    for mine, theirs in zip(*parts, strict=True):
+        np.testing.assert_array_equal(mine.images, theirs.images)
 
 
 def test_seeds_are_balanced_and_pools_shuffled() -> None:

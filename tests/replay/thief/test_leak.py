@@ -12,7 +12,7 @@ from gamekeeper.replay.attacks.base import Images
 from gamekeeper.replay.attacks.network import Architecture, Classifier
 from gamekeeper.replay.attacks.run import Loot
 from gamekeeper.replay.thief.agreement import agreement
-from gamekeeper.replay.thief.leak import leak, natural, until
+from gamekeeper.replay.thief.leak import leak, until
 from gamekeeper.replay.thief.stolen import Stolen, Train, Yardstick, stolen
 from gamekeeper.replay.thief.substitute import Hyperparameters, train_substitute
 from gamekeeper.replay.thief.transfer import transferability
@@ -80,11 +80,3 @@ def test_the_figures_can_be_written(loot: Loot, train: Train, yardstick: Yardsti
     """They are the same after JSON."""
     found = leak(loot, 0, train, yardstick, 4)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Stolen) == found
-
-
-def test_natural_images_are_labelled_by_the_victim(victim: Classifier, seeds: Images) -> None:
-    """What a leak is compared with costs one query for each image."""
-    honest = natural(victim, seeds)
-    np.testing.assert_array_equal(honest.labels, victim(seeds).labels)
-    np.testing.assert_array_equal(honest.probabilities, victim(seeds).probabilities)
-    assert len(until(honest, 7).images) == 7
