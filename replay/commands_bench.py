@@ -13,7 +13,7 @@ from gamekeeper.replay.bench.cell import PLAIN
 from gamekeeper.replay.bench.claim import claim
 from gamekeeper.replay.bench.parts import Part
 from gamekeeper.replay.bench.report import write_report
-from gamekeeper.replay.bench.run import cells, share
+from gamekeeper.replay.bench.run import cells, share, there
 from gamekeeper.replay.bench.setting import Setting, Sizes
 from gamekeeper.replay.bench.tables import Found
 from gamekeeper.replay.datasets.pixels import pixels
@@ -22,7 +22,7 @@ from gamekeeper.replay.evasions.catalog import EVASIONS
 from gamekeeper.replay.options import jobs_option
 from gamekeeper.replay.output import json_line, progress
 from gamekeeper.replay.reading import read_data
-from gamekeeper.schemas.errors import TraceError
+from gamekeeper.schemas.errors import SettingsError, TraceError
 
 QUICK = Sizes(accounts=399, life=150, epochs=3, networks="small", network_epochs=1)
 """As small as four detectors can be at 1 %: a minute's version."""
@@ -71,6 +71,7 @@ BUDGET, RUNS = 1000, 3
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
 @click.option("--quick", is_flag=True, help="Small networks, short lives, one run: a minute.")
+@click.option("--so-far", is_flag=True, help="Attack no more: report what is done.")
 @jobs_option
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
@@ -88,6 +89,7 @@ def bench(
     budget: int | None,
     seed: int,
     quick: bool,
+    so_far: bool,
     jobs: int | None,
     form: str,
 ) -> None:
@@ -132,9 +134,18 @@ def bench(
         keys = chosen.keys(attacks, evasions, runs or (QUICK_RUNS if quick else RUNS))
         bar.update(task, description="attacks", completed=0, total=len(keys))
         asked = budget or (QUICK_BUDGET if quick else BUDGET)
-        done = cells(
-            folder, keys, asked, jobs, lambda at, all_: bar.update(task, completed=at, total=all_)
-        )
+        if so_far:
+            done = there(folder, keys, asked)
+        else:
+            done = cells(
+                folder,
+                keys,
+                asked,
+                jobs,
+                lambda at, all_: bar.update(task, completed=at, total=all_),
+            )
+    if not done:
+        raise SettingsError(f"{out} has no cells of --budget {asked} yet: leave --so-far out")
     found = Found(done, setting.limits, setting.maxima["test"])
     heading = describe(setting, asked)
     written = write_report(out, name, chosen, found, heading)

@@ -15,6 +15,9 @@ BATCH = 64
 CHUNK = 1024
 RATES = {"adam": 1e-3, "sgd": 0.01}
 """Learning rates: PRADA version 2, section IV-A, and section II-F (Papernot's, momentum 0.9)."""
+MIXED = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+"""Whether training multiplies in bfloat16, weights staying float32: with the matrix units that this
+asks for, it takes half the time."""
 
 
 class Architecture(NamedTuple):
@@ -35,8 +38,8 @@ class Architecture(NamedTuple):
 class Classifier:
     """A network of one `Architecture` for uint8 images `(n, h, w)` or `(n, h, w, c)`.
 
-    The same seed, data and number of torch threads give the same network. Training goes on where
-    the last `fit` stopped, optimiser included.
+    The same seed, data and number of torch threads give the same network on one kind of processor.
+    Training goes on where the last `fit` stopped, optimiser included.
     """
 
     def __init__(
@@ -51,10 +54,11 @@ class Classifier:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.layers = _layers(architecture).eval()
+        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._shuffle = torch.Generator().manual_seed(seed)
         weights, rate = self.layers.parameters(), rate or RATES[optimiser]
         self._optimiser: torch.optim.Optimizer = (
-            torch.optim.Adam(weights, lr=rate)
+            torch.optim.Adam(weights, lr=rate, fused=True)
             if optimiser == "adam"
             else torch.optim.SGD(weights, lr=rate, momentum=0.9)
         )
@@ -70,7 +74,9 @@ class Classifier:
                 torch.manual_seed(int(order[0]))  # dropout follows the seed, too
                 for rows in torch.split(order, BATCH):
                     self._optimiser.zero_grad()
-                    loss(self.logits(pixels[rows]), wanted[rows]).backward()
+                    with torch.autocast("cpu", torch.bfloat16, enabled=MIXED):
+                        lost = loss(self.logits(pixels[rows]), wanted[rows])
+                    lost.backward()
                     self._optimiser.step()
         self.layers.eval()
 
@@ -112,7 +118,7 @@ class Classifier:
 def scaled(pixels: Tensor) -> Tensor:
     """Bring pixels to [-1, 1], as PRADA version 2 does (section IV-A), and to `(n, c, h, w)`."""
     values = pixels.float() / (WHITE / 2) - 1.0
-    return values.unsqueeze(1) if values.ndim == 3 else values.permute(0, 3, 1, 2)
+    return (values.unsqueeze(3) if values.ndim == 3 else values).permute(0, 3, 1, 2)
 
 
 def _layers(architecture: Architecture) -> nn.Sequential:
@@ -120,11 +126,11 @@ def _layers(architecture: Architecture) -> nn.Sequential:
     first, second = architecture.widths
     layers: list[nn.Module] = [
         nn.Conv2d(channels[0] if channels else 1, first, 3, padding=1),
+        nn.MaxPool2d(2),  # before ReLU: the same values, and a quarter as many to cut off
         nn.ReLU(),
-        nn.MaxPool2d(2),
         nn.Conv2d(first, second, 3, padding=1),
-        nn.ReLU(),
         nn.MaxPool2d(2),
+        nn.ReLU(),
         nn.Flatten(),
     ]
     size = second * (height // 4) * (width // 4)

@@ -15,6 +15,7 @@ from gamekeeper.replay.attacks.base import (
     Oracle,
     Sent,
     Start,
+    ask,
 )
 from gamekeeper.replay.attacks.recorder import Recorder, Seen
 
@@ -59,10 +60,11 @@ def run(
     """Run an attack against the recorder's victim, through evasions, the first outermost.
 
     `budget` is the number of images that the attack asks for; evasions may send more, or fewer.
+    What the attack draws from `rng` does not depend on the evasions.
     """
     oracle: Oracle = recorder
-    for evasion in reversed(evasions):
-        oracle = evasion(oracle, start, np.random.default_rng(rng.integers(2**63)))
+    for evasion, own in zip(reversed(evasions), rng.spawn(len(evasions)), strict=True):
+        oracle = evasion(oracle, start, own)
     parts: list[tuple[Sent, int]] = []
     over = None
     try:
@@ -71,6 +73,28 @@ def run(
     except AttackOver as end:
         over = str(end)
     return Run(tuple(recorder.seen), _loot(parts, start), over)
+
+
+def repeated(run: Run) -> Attack:
+    """Ask again what an attack asked when it was recorded without evasions.
+
+    The same queries as those of the attack itself, without its work, under evasions that leave
+    its answers as they are (`evasions.catalog.CANDID`).
+    """
+
+    def attack(
+        oracle: Oracle, start: Start, budget: int, rng: np.random.Generator
+    ) -> Iterator[Sent]:
+        for request, _ in run.seen:
+            yield ask(
+                oracle,
+                request.images,
+                synthetic=request.synthetic,
+                round=request.round,
+                probe=request.probe,
+            )
+
+    return attack
 
 
 def _loot(parts: Sequence[tuple[Sent, int]], start: Start) -> Loot:

@@ -15,9 +15,9 @@ from gamekeeper.detectors.base import Featurizer, Floats
 from gamekeeper.replay.attacks.base import Start, Victim
 from gamekeeper.replay.attacks.catalog import attack
 from gamekeeper.replay.attacks.recorder import Recorder, Seen
-from gamekeeper.replay.attacks.run import Loot, Run, run
+from gamekeeper.replay.attacks.run import Loot, Run, repeated, run
 from gamekeeper.replay.bench.watch import Queries, Watch, alarms, featurize, statistics
-from gamekeeper.replay.evasions.catalog import evasion
+from gamekeeper.replay.evasions.catalog import CANDID, evasion
 from gamekeeper.replay.thief.stolen import Stolen
 
 PLAIN = "plain"
@@ -68,16 +68,22 @@ class Watched(msgspec.Struct, frozen=True):
 
 
 def attacked(
-    key: Key, victim: Victim, start: Start, budget: int, limits: Mapping[str, float]
+    key: Key,
+    victim: Victim,
+    start: Start,
+    budget: int,
+    limits: Mapping[str, float],
+    plain: Run | None = None,
 ) -> Run:
-    """Run the attack, seeded by the number of its run.
+    """Run the attack, seeded by the number of its run; `plain` is the same without evasions.
 
     Thieves know the thresholds (Kerckhoffs's principle; PRADA version 2, section V-C): `limits`.
     """
+    act = repeated(plain) if plain and key.evasion in CANDID else attack(key.attack)
     known: dict[str, Any] = {"threshold": limits["prada"]} if key.evasion == "dummy" else {}
     hidden = () if key.evasion == PLAIN else (partial(evasion(key.evasion), **known),)
     rng = np.random.default_rng([key.run, 11])
-    return run(attack(key.attack), Recorder(victim), start, budget, rng, hidden)
+    return run(act, Recorder(victim), start, budget, rng, hidden)
 
 
 def queries_of(

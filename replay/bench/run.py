@@ -13,15 +13,18 @@ import numpy as np
 
 from gamekeeper.detectors.base import Featurizer
 from gamekeeper.detectors.featurizers import load as load_network
+from gamekeeper.replay.attacks.base import Start
 from gamekeeper.replay.attacks.network import Classifier
 from gamekeeper.replay.attacks.run import Loot
 from gamekeeper.replay.attacks.start import PER_CLASS
-from gamekeeper.replay.bench.cell import Cell, Key, Watched, attacked, outcome
+from gamekeeper.replay.bench.cell import PLAIN, Cell, Key, Watched, attacked, outcome
 from gamekeeper.replay.bench.parts import Part, start
 from gamekeeper.replay.bench.remembering import Remembering
 from gamekeeper.replay.bench.setting import Setting
 from gamekeeper.replay.bench.workers import Advance, over
-from gamekeeper.replay.thief.leak import leak
+from gamekeeper.replay.evasions.catalog import CANDID
+from gamekeeper.replay.memo import digest
+from gamekeeper.replay.thief.leak import leak, until
 from gamekeeper.replay.thief.stolen import Stolen, Yardstick
 from gamekeeper.replay.thief.substitute import Hyperparameters, train_substitute
 from gamekeeper.replay.training.checkpoint import write_whole
@@ -83,40 +86,88 @@ def cells(
     folder: Path, keys: Sequence[Key], budget: int, jobs: int, advance: Advance
 ) -> list[Cell]:
     """Do the cells that are not done yet; return all, in the keys' order."""
-    done = folder / "cells" / str(budget)
+    done = cells_folder(folder, budget)
     done.mkdir(parents=True, exist_ok=True)
     todo = [key for key in keys if not (done / f"{key.slug()}.json").exists()]
-    advance(len(keys) - len(todo), len(keys))
     before = len(keys) - len(todo)
+    advance(before, len(keys))
     if todo:
+        groups = grouped(todo)
+        sizes = np.cumsum([len(each) for each in groups])
         over(
-            partial(_cell, folder, done, budget),
-            todo,
+            partial(_cells, folder, budget),
+            groups,
             jobs,
-            lambda part, _: advance(before + part, len(keys)),
+            lambda part, _: advance(before + int(sizes[part - 1]), len(keys)),
         )
-    return [
-        msgspec.json.decode((done / f"{key.slug()}.json").read_bytes(), type=Cell) for key in keys
-    ]
+    return there(folder, keys, budget)
 
 
-def _cell(folder: Path, done: Path, budget: int, key: Key) -> None:
-    began = time.perf_counter()
+def cells_folder(folder: Path, budget: int) -> Path:
+    """Say where cells of a budget are kept."""
+    return folder / "cells" / str(budget)
+
+
+def there(folder: Path, keys: Sequence[Key], budget: int) -> list[Cell]:
+    """Read the cells that are done, in the keys' order."""
+    paths = [cells_folder(folder, budget) / f"{key.slug()}.json" for key in keys]
+    return [msgspec.json.decode(path.read_bytes(), type=Cell) for path in paths if path.exists()]
+
+
+def grouped(keys: Sequence[Key]) -> list[tuple[Key, ...]]:
+    """Put together the cells that one recording of the attack without evasions is enough for."""
+    groups: dict[Key, list[Key]] = {}
+    for key in keys:
+        candid = key.evasion in CANDID
+        groups.setdefault(plain(key) if candid else key, []).append(key)
+    return [tuple(each) for each in groups.values()]
+
+
+def plain(key: Key) -> Key:
+    """Name the cell without evasions."""
+    return Key(key.attack, PLAIN, key.run)
+
+
+def _cells(folder: Path, budget: int, keys: tuple[Key, ...]) -> None:
+    """Do cells of one group."""
     have = shared(folder)
-    rng = np.random.default_rng([key.run, 7])
-    begin = start(have.thief, have.pool, have.victim.classes, PER_CLASS, rng)
-    ran = attacked(key, have.victim, begin, budget, have.watched.limits["combined"])
-    yardstick = Yardstick(
-        have.yardstick, have.test.images[:TESTED], begin.seeds, ("mi-fgsm",), targets=1, noise=NOISE
+    run = keys[0].run
+    begin = start(
+        have.thief, have.pool, have.victim.classes, PER_CLASS, np.random.default_rng([run, 7])
     )
+    alone = None
+    for key in keys:
+        began = time.perf_counter()
+        limits = have.watched.limits["combined"]
+        if alone is None and key.evasion in CANDID:
+            alone = attacked(plain(key), have.victim, begin, budget, limits)
+        ran = attacked(key, have.victim, begin, budget, limits, alone)
+        if key.evasion == PLAIN:
+            alone = ran
+        figures = partial(_figures, folder, have, begin, run)
+        cell = outcome(key, ran, have.watched, have.networks, budget, figures, began)
+        path = cells_folder(folder, budget) / f"{key.slug()}.json"
+        write_whole(path, msgspec.json.encode(cell))
 
+
+def _figures(
+    folder: Path, have: Shared, begin: Start, run: int, loot: Loot, after: int | None
+) -> Stolen:
+    """Measure what was stolen by then, once for each loot: many cells have the same."""
+    had = until(loot, after)
+    path = folder / "stolen" / f"{digest(had.images, had.labels, run).hex()}.json"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, msgspec.json.encode(_measured(have, begin, run, loot, after)))
+    return msgspec.json.decode(path.read_bytes(), type=Stolen)
+
+
+def _measured(have: Shared, begin: Start, run: int, loot: Loot, after: int | None) -> Stolen:
     def train(loot: Loot) -> Classifier:
         epochs = int(np.clip(SHOWN // max(1, len(loot.images)), *EPOCHS))
         how = Hyperparameters("adam", 1e-3, epochs)
-        return train_substitute(loot, "same", have.victim.architecture, key.run, victim=how)
+        return train_substitute(loot, "same", have.victim.architecture, run, victim=how)
 
-    def figures(loot: Loot, after: int | None) -> Stolen:
-        return leak(loot, after, train, yardstick, key.run)
-
-    cell = outcome(key, ran, have.watched, have.networks, budget, figures, began)
-    write_whole(done / f"{key.slug()}.json", msgspec.json.encode(cell))
+    test = have.test.images[:TESTED]
+    yardstick = Yardstick(have.yardstick, test, begin.seeds, ("mi-fgsm",), targets=1, noise=NOISE)
+    return leak(loot, after, train, yardstick, run)

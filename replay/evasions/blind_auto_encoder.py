@@ -18,6 +18,7 @@ from gamekeeper.replay.attacks.base import (
     quantise,
 )
 from gamekeeper.replay.attacks.network import Architecture, Classifier, scaled
+from gamekeeper.replay.memo import Memo, digest
 
 NOISE = 0.095
 """Standard deviation of z, of pixels from 0 to 1 (section VII-A)."""
@@ -71,40 +72,19 @@ class _Blinder:
     def __init__(
         self, images: Images, labels: Labels, classes: int, seed: int, epochs: int
     ) -> None:
-        model = Classifier(Architecture(images.shape[1:], classes), seed)
-        model.fit(images, labels, epochs)
         self._random = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self._weigher = _Weigher(1 if images.ndim == 3 else images.shape[3])
-        self._fit(model, images, epochs)
+        self._weigher = _WEIGHERS(
+            digest(images, labels, classes, seed, epochs),
+            lambda: _learned(images, labels, classes, seed, epochs),
+        )
 
     def __call__(self, images: Images) -> Images:
         with torch.no_grad():
-            parts = [self._noisy(rows) for rows in torch.split(torch.from_numpy(images), BATCH)]
+            parts = [
+                self._weigher.noisy(rows, self._random)
+                for rows in torch.split(torch.from_numpy(images), BATCH)
+            ]
             return quantise(torch.cat(parts).numpy()) if parts else images
-
-    def _fit(self, model: Classifier, images: Images, epochs: int) -> None:
-        optimiser = torch.optim.Adam(self._weigher.parameters(), lr=RATE)
-        pixels = torch.from_numpy(images)
-        wanted = torch.from_numpy(model(images).probabilities)
-        for _ in range(epochs):
-            for rows in torch.split(self._order(len(pixels)), BATCH):
-                optimiser.zero_grad()
-                logits = model.logits(self._noisy(pixels[rows]))
-                functional.cross_entropy(logits, wanted[rows]).backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-
-    def _order(self, count: int) -> Tensor:
-        return torch.randperm(count, generator=self._random)
-
-    def _noisy(self, pixels: Tensor) -> Tensor:
-        """Add weighed noise to uint8 images `(n, h, w)` or `(n, h, w, c)`; real pixels, 0..255."""
-        noise = torch.randn(pixels.shape, generator=self._random) * NOISE * WHITE
-        weights = self._weigher(scaled(pixels))
-        weights = weights[:, 0] if pixels.ndim == 3 else weights.permute(0, 2, 3, 1)
-        noisy: Tensor = (pixels + noise * weights).clamp(0.0, WHITE)
-        return noisy
 
 
 class _Weigher(nn.Module):
@@ -128,3 +108,33 @@ class _Weigher(nn.Module):
         raw = functional.softplus(self.decoder(hidden)) + FLOOR
         weights: Tensor = raw / raw.square().mean((1, 2, 3), keepdim=True).sqrt()
         return weights
+
+    def noisy(self, pixels: Tensor, random: torch.Generator) -> Tensor:
+        """Add weighed noise to uint8 images `(n, h, w)` or `(n, h, w, c)`; real pixels, 0..255."""
+        noise = torch.randn(pixels.shape, generator=random) * NOISE * WHITE
+        weights = self(scaled(pixels))
+        weights = weights[:, 0] if pixels.ndim == 3 else weights.permute(0, 2, 3, 1)
+        noisy: Tensor = (pixels + noise * weights).clamp(0.0, WHITE)
+        return noisy
+
+
+_WEIGHERS = Memo[_Weigher](2)
+"""The latest ones: a bench blinds one attack after the other with the same."""
+
+
+def _learned(images: Images, labels: Labels, classes: int, seed: int, epochs: int) -> _Weigher:
+    model = Classifier(Architecture(images.shape[1:], classes), seed)
+    model.fit(images, labels, epochs)
+    random = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        weigher = _Weigher(1 if images.ndim == 3 else images.shape[3])
+    optimiser = torch.optim.Adam(weigher.parameters(), lr=RATE)
+    pixels, wanted = torch.from_numpy(images), torch.from_numpy(model(images).probabilities)
+    for _ in range(epochs):
+        for rows in torch.split(torch.randperm(len(pixels), generator=random), BATCH):
+            optimiser.zero_grad()
+            logits = model.logits(weigher.noisy(pixels[rows], random))
+            functional.cross_entropy(logits, wanted[rows]).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+    return weigher

@@ -85,6 +85,20 @@ EVASIONS: Final = {
     ),
 }
 
+CANDID: Final = frozenset(
+    {
+        "dummy",
+        "split-round-robin",
+        "split-by-stage",
+        "split-by-class",
+        "dilute",
+        "duplicates",
+        "constant-steps",
+        "pace",
+    }
+)
+"""Those that send every image unchanged: a thief gets the answers that he would get without."""
+
 
 def evasion(name: str) -> Evasion:
     """Import an evasion; raises `UnknownNameError`."""

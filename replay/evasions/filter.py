@@ -23,6 +23,7 @@ from gamekeeper.replay.attacks.base import (
 )
 from gamekeeper.replay.datasets.load import Dataset
 from gamekeeper.replay.evasions.base import together
+from gamekeeper.replay.memo import Memo, digest
 from gamekeeper.replay.training.networks import Size
 from gamekeeper.replay.training.train import TrainPlan, train
 from gamekeeper.schemas.errors import SettingsError
@@ -31,6 +32,8 @@ RATE = 1e-4
 """The share of natural images that may pair with another: section VIII-A's false-positive rate."""
 EPOCHS = 10
 PATIENCE = 1000
+_ENCODERS = Memo[NetworkFeaturizer](2)
+"""The latest encoders: a bench filters one attack after the other with the same."""
 
 
 def query_filter(
@@ -113,8 +116,13 @@ def _encoder(
         raise SettingsError(f"a filter cannot be trained on {len(images)} images: give more")
     classes = np.zeros(len(images), np.int64) if labels is None else labels
     plan = TrainPlan(plan.features, plan.size, plan.epochs, seed=int(rng.integers(2**31)))
+    key = digest(images, classes, repr(plan))
+    return _ENCODERS(key, lambda: _learned(Dataset(images, classes), plan))
+
+
+def _learned(data: Dataset, plan: TrainPlan) -> NetworkFeaturizer:
     with tempfile.TemporaryDirectory() as folder:
-        report = train(Dataset(images, classes), plan, Path(folder))
+        report = train(data, plan, Path(folder))
         [network] = report.networks
         return load(Path(folder, network.file).read_bytes())
 

@@ -67,6 +67,17 @@ def test_what_is_done_is_not_done_again(folder: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/*.json")}
 
 
+def test_what_is_done_so_far_is_reported(folder: Path) -> None:
+    """Of all cells asked for, those that are there; where there is none, it says so."""
+    whole = ("--quick", "--so-far", "--out", folder)
+    done = _bench("combined", "sample", *whole, "--budget", "150", "--format", "json")
+    assert done.exit_code == 0, done.output
+    assert {each["evasion"] for each in json.loads(done.stdout)["cells"]} == {"plain", "duplicates"}
+    done = _bench("combined", "sample", *whole, "--budget", "151")
+    assert isinstance(done.exception, SettingsError)
+    assert "no cells of --budget 151" in str(done.exception)
+
+
 def test_a_folder_of_another_bench_is_refused(folder: Path) -> None:
     """Other data or another seed would mix two benches' cells."""
     done = _bench("combined", "sample", *ASKED, "--seed", "1", "--out", folder)

@@ -24,7 +24,7 @@ from gamekeeper.replay.attacks.base import (
 )
 from gamekeeper.replay.attacks.journal import Journal
 from gamekeeper.replay.attacks.recorder import Recorder
-from gamekeeper.replay.attacks.run import Evasion, run
+from gamekeeper.replay.attacks.run import Evasion, repeated, run
 from gamekeeper.replay.evasions import catalog as evasions
 from gamekeeper.replay.listing import UnknownNameError, resolve
 from gamekeeper.schemas.errors import TraceError
@@ -219,3 +219,18 @@ def test_an_unknown_name_is_told_with_the_closest_one() -> None:
         assert name in str(raised.value)
     with pytest.raises(UnknownNameError, match=r"unknown evasion 'zzz'\. There are: "):
         evasions.evasion("zzz")
+
+
+@pytest.mark.parametrize("name", sorted(evasions.CANDID))
+def test_a_recorded_attack_can_be_asked_again(name: str) -> None:
+    """Under an evasion that changes no answer, repeating it sends what the attack itself sends."""
+    start = thief()
+    evasion = evasions.evasion(name)
+    alone = run(triples, Recorder(Counting()), start, 30, _rng())
+    itself = run(triples, Recorder(Counting()), start, 30, _rng(), [evasion])
+    again = run(repeated(alone), Recorder(Counting()), start, 30, _rng(), [evasion])
+    for one, other in zip(itself.seen, again.seen, strict=True):
+        np.testing.assert_array_equal(one.request.images, other.request.images)
+        assert one.request[1:] == other.request[1:]
+    for mine, yours in zip(itself.loot, again.loot, strict=True):
+        np.testing.assert_array_equal(mine, yours)

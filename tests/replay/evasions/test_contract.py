@@ -10,7 +10,7 @@ import pytest
 
 from gamekeeper.replay.attacks.base import Answers, Images, Oracle, Reply, Request, Start
 from gamekeeper.replay.attacks.recorder import Recorder
-from gamekeeper.replay.evasions.catalog import EVASIONS, evasion
+from gamekeeper.replay.evasions.catalog import CANDID, EVASIONS, evasion
 
 QUICK: dict[str, dict[str, Any]] = {
     "blind-auto-encoder": {"epochs": 1},
@@ -147,3 +147,16 @@ def test_the_same_seed_makes_the_same_queries(name: str, start: Start) -> None:
     for one, other in zip(*seen, strict=True):
         np.testing.assert_array_equal(one.request.images, other.request.images)
         assert one.request._replace(images=None) == other.request._replace(images=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", EVASIONS)
+def test_the_candid_ones_change_no_answer(name: str, start: Start) -> None:
+    """A thief gets what the victim says to his own images from those, from others not always."""
+    oracle = built(name, Recorder(telling), start)
+    same = [
+        reply.sent.all()
+        and np.array_equal(reply.answers.probabilities, telling(request.images).probabilities)
+        for request in requests(start)
+        for reply in [oracle(request)]
+    ]
+    assert all(same) == (name in CANDID)
