@@ -146,7 +146,7 @@ def bench(
             )
     if not done:
         raise SettingsError(f"{out} has no cells of --budget {asked} yet: leave --so-far out")
-    found = Found(done, setting.limits, setting.maxima["test"])
+    found = Found(done, setting.limits, setting.maxima["test"], setting.likelihood(), sizes.life)
     heading = describe(setting, asked)
     written = write_report(out, name, chosen, found, heading)
     if form == "json":

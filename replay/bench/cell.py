@@ -11,17 +11,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import Featurizer, Floats
+from gamekeeper.detectors.base import LIKELIHOOD, Featurizer, Floats
 from gamekeeper.replay.attacks.base import Start, Victim
 from gamekeeper.replay.attacks.catalog import attack
 from gamekeeper.replay.attacks.recorder import Recorder, Seen
 from gamekeeper.replay.attacks.run import Loot, Run, repeated, run
-from gamekeeper.replay.bench.watch import Queries, Watch, alarms, featurize, statistics
+from gamekeeper.replay.bench.watch import Queries, Rows, Watch, alarms, featurize, statistics
 from gamekeeper.replay.evasions.catalog import CANDID, evasion
 from gamekeeper.replay.thief.stolen import Stolen
 
 PLAIN = "plain"
 """The name of no evasion."""
+POINTS = 100
+"""Of a running mean, for a plot."""
 
 
 class Key(msgspec.Struct, frozen=True, order=True):
@@ -43,6 +45,7 @@ class Cell(msgspec.Struct, frozen=True):
     its largest statistic so far grew, and to what. `caught` has, by rule, the number of queries
     sent when the first alarm came, or None, `used` the accounts that alarms ended. `stolen` are
     the thief's figures at the end, `leaked` those at the `combined` rule's first alarm.
+    `likelihood` is the mean log-likelihood of all that was sent until each of `points(sent)`.
     """
 
     attack: str
@@ -58,6 +61,7 @@ class Cell(msgspec.Struct, frozen=True):
     stolen: Stolen
     leaked: Stolen | None
     seconds: float
+    likelihood: list[float] = []
 
 
 class Watched(msgspec.Struct, frozen=True):
@@ -99,6 +103,22 @@ def queries_of(
     )
     accounts = [np.full(len(each.answers.labels), each.request.account) for each in seen]
     return queries, np.concatenate(accounts)
+
+
+def points(queries: int) -> Rows:
+    """Give some numbers of queries, the last one all of them, at which a running mean is kept.
+
+    >>> points(5).tolist(), len(points(1000)), points(1000)[-1]
+    ([1, 2, 3, 4, 5], 100, 1000)
+    """
+    return np.unique(np.linspace(1, queries, POINTS).round().astype(np.int64))
+
+
+def running_means(values: Floats) -> Floats:
+    """Average `(..., n)` values up to each of `points(n)`."""
+    at = points(values.shape[-1])
+    means: Floats = values.cumsum(axis=-1)[..., at - 1] / at
+    return means
 
 
 def scores(watch: Watch, queries: Queries, accounts: NDArray[np.int64]) -> Floats:
@@ -175,4 +195,5 @@ def outcome(
         stolen=figures(done.loot, None),
         leaked=figures(done.loot, caught["combined"]) if caught["combined"] else None,
         seconds=time.perf_counter() - began,
+        likelihood=running_means(queries.features[LIKELIHOOD][:, 0].astype(np.float64)).tolist(),
     )

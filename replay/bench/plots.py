@@ -1,4 +1,4 @@
-"""A bench's plots: the matrix of what is caught, and false alarms over PRADA's threshold."""
+"""A bench's plots: what is caught, PRADA's false alarms, and how log-likelihoods change."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from statistics import median
 import altair as alt
 import numpy as np
 
+from gamekeeper.replay.bench.cell import PLAIN, points
 from gamekeeper.replay.bench.tables import Found
 from gamekeeper.replay.plots.parts import (
+    GREY,
     HEIGHT,
     WIDTH,
     Chart,
@@ -32,6 +34,9 @@ def draw(found: Found) -> Iterator[tuple[str, tuple[Chart, Data]]]:
         yield "matrix", (matrix(data, found), data)
     data = Data()
     yield "false-alarms", (false_alarms(data, found), data)
+    if any(each.likelihood for each in found.cells if each.evasion == PLAIN):
+        data = Data()
+        yield "likelihood", (likelihood(data, found), data)
 
 
 def matrix(data: Data, found: Found) -> Chart:
@@ -92,4 +97,35 @@ def false_alarms(data: Data, found: Found) -> Chart:
         lines.properties(width=WIDTH, height=HEIGHT),
         "False alarms of PRADA's Algorithm 3 over its threshold",
         f"{len(chunks)} honest accounts that calibration never saw",
+    )
+
+
+def likelihood(data: Data, found: Found) -> Chart:
+    """Draw the mean log-likelihood while queries arrive (Zhang and Wagner, figure 13)."""
+    low, high = np.percentile(found.likelihood, (1, 99), axis=0)
+    honest = [
+        {"queries": at, "low": below, "high": above}
+        for at, below, above in zip(points(found.life).tolist(), low, high, strict=True)
+    ]
+    thieves = [
+        {"queries": at, "mean": mean, "attack": each.attack}
+        for each in found.cells
+        if each.evasion == PLAIN and each.run == 0
+        for at, mean in zip(points(each.sent).tolist(), each.likelihood, strict=False)
+    ]
+    queries = alt.X("queries:Q", title="Queries, all from one account")
+    band = (
+        data.chart(honest)
+        .mark_area(color=GREY, opacity=0.4)
+        .encode(x=queries, y=alt.Y("low:Q", title="Mean log-likelihood so far"), y2="high:Q")
+    )
+    lines = (
+        data.chart(thieves)
+        .mark_line(strokeWidth=1.5)
+        .encode(x=queries, y="mean:Q", color=alt.Color("attack:N", title="Attack"))
+    )
+    return titled(
+        (band + lines).properties(width=WIDTH, height=HEIGHT),
+        "What queries do to an account's mean log-likelihood",
+        "Grey: 98 % of the honest accounts that calibration never saw",
     )

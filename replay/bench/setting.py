@@ -18,6 +18,7 @@ from gamekeeper.detectors.featurizers import load as load_network
 from gamekeeper.replay.account_rule import threshold
 from gamekeeper.replay.attacks.network import Architecture, Classifier
 from gamekeeper.replay.bench.benign import chunk_maxima, draw
+from gamekeeper.replay.bench.cell import running_means
 from gamekeeper.replay.bench.parts import Parts, cut
 from gamekeeper.replay.bench.pools import Pool, make_pool
 from gamekeeper.replay.bench.watch import Watch
@@ -77,6 +78,12 @@ class Setting:
         """Say how often the victim is right on the honest accounts' held-out images."""
         part = self.parts.test
         return float(np.mean(self.victim(part.images).labels == part.labels))
+
+    def likelihood(self) -> Floats:
+        """Average each test account's log-likelihoods; `(accounts, points)`, see `cell.points`."""
+        pool = self.pools["test"]
+        values = pool.queries().features[LIKELIHOOD][:, 0].astype(np.float64)
+        return running_means(values[pool.accounts()])
 
     def _victim(self) -> Classifier:
         path, part = self.folder / "victim.safetensors", self.parts.victim

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gamekeeper.detectors.base import Floats
+from gamekeeper.replay.bench import papers
 from gamekeeper.replay.bench.cell import PLAIN, Cell
 from gamekeeper.replay.bench.setting import DELTAS
 from gamekeeper.replay.rates import clopper_pearson, typical
@@ -16,11 +17,17 @@ from gamekeeper.replay.rates import worst as slowest
 
 
 class Found(NamedTuple):
-    """What a bench found: cells, thresholds by rule, and the test accounts' chunk maxima."""
+    """What a bench found: cells, thresholds by rule, and two things of the test accounts.
+
+    `test` are their largest statistics by chunk, `likelihood` `(accounts, points)` the running
+    means of their queries' log-likelihood at `cell.points(life)`.
+    """
 
     cells: Sequence[Cell]
     limits: Mapping[str, Mapping[str, float]]
     test: Mapping[str, Floats]
+    likelihood: Floats
+    life: int
 
     def of(self, attack: str, evasion: str = PLAIN) -> list[Cell]:
         """Give the runs of one attack under one evasion."""
@@ -93,6 +100,8 @@ def prada(found: Found) -> list[str]:
     rows.append(
         ("hardened, 1 % of lives", found.chunk_fpr("prada"), found.flagged("prada"), *hardened)
     )
+    for model, fpr, theirs in papers.TABLE_VIII:
+        rows.append((f"the paper: {model}", fpr, "", *(theirs.get(each, "") for each in attacks)))
     return ["## PRADA, version 2, Table VIII", "", CAUGHT, "", *markdown(head, rows), ""]
 
 
@@ -102,6 +111,8 @@ def prada_v1(found: Found) -> list[str]:
     row = [detected(found.of(each), "prada-v1") for each in attacks]
     head = ("detector", "accounts flagged", *attacks)
     rows = [("prada-v1, 1 % of lives", found.flagged("prada-v1"), *row)]
+    for model, theirs in papers.TABLE_2:
+        rows.append((f"the paper: {model}", "", *(theirs.get(each, "") for each in attacks)))
     return ["## PRADA, version 1, Table 2", "", *markdown(head, rows), ""]
 
 
@@ -118,31 +129,62 @@ def dummies(found: Found) -> list[str]:
                 detected(cells, "prada"),
                 detected(cells, "combined"),
                 more,
+                papers.TABLE_IX.get(attack, ""),
             )
         )
-    head = ("attack", "plain", "with dummies, prada", "with dummies, all detectors", "overhead")
+    head = (
+        "attack",
+        "plain",
+        "with dummies, prada",
+        "with dummies, all detectors",
+        "overhead",
+        "the paper's, MNIST / GTSRB",
+    )
     return ["## PRADA, version 2, Table IX", "", CAUGHT, "", *markdown(head, rows), ""]
 
 
 def similarity(found: Found) -> list[str]:
     """Paper 004, Tables VII to XIII: accounts used and what is stolen."""
-    return ["## Zhang and Wagner, Tables VII to XIII", "", *_by_rule(found, "similarity")]
+    return [
+        "## Zhang and Wagner, Tables VII to XIII",
+        "",
+        *_by_rule(found, "similarity", papers.similarity_of),
+    ]
 
 
 def likelihood(found: Found) -> list[str]:
     """Paper 004, Tables XIV and XV."""
-    return ["## Zhang and Wagner, Tables XIV and XV", "", *_by_rule(found, "likelihood")]
+    return [
+        "## Zhang and Wagner, Tables XIV and XV",
+        "",
+        *_by_rule(found, "likelihood", papers.likelihood_of),
+    ]
 
 
-def _by_rule(found: Found, name: str) -> list[str]:
+def _by_rule(found: Found, name: str, theirs: Callable[[str, str], tuple[str, str]]) -> list[str]:
     rule = f"{name} per query"
     rows = [
-        (attack, evasion, detected(cells, rule), used(cells, rule), agreement(cells, "stolen"))
+        (
+            attack,
+            evasion,
+            detected(cells, rule),
+            used(cells, rule),
+            agreement(cells, "stolen"),
+            *theirs(attack, evasion),
+        )
         for attack in found.attacks()
         for evasion in found.evasions()
         if (cells := found.of(attack, evasion))
     ]
-    head = ("attack", "evasion", "caught, median, worst", "accounts per 10,000", "agreement")
+    head = (
+        "attack",
+        "evasion",
+        "caught, median, worst",
+        "accounts per 10,000",
+        "agreement",
+        "the paper's accounts",
+        "its accuracy",
+    )
     return [
         f"Accounts flagged at this threshold: {found.flagged(rule)}.",
         "",
@@ -167,6 +209,7 @@ def extraction(found: Found) -> list[str]:
                 attack,
                 middle((float(each.images) for each in got), "{:,.0f}"),
                 middle(each.agreement.macro_f for each in got),
+                papers.AGREEMENT.get(attack, ""),
                 middle(each.agreement.random_uniform for each in got),
                 middle(each.transfer["mi-fgsm"].targeted for each in got),
                 middle(each.transfer["mi-fgsm"].non_targeted for each in got),
@@ -176,6 +219,7 @@ def extraction(found: Found) -> list[str]:
         "attack",
         "labelled images",
         "test agreement",
+        "the papers', MNIST / GTSRB / CIFAR-10",
         "random uniform agreement",
         "targeted",
         "non-targeted",

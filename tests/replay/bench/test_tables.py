@@ -60,7 +60,7 @@ def found() -> Found:
     ]
     limits = {rule: {"prada-paper": 0.5} for rule in RULES}
     chunks = np.array([[0.1, 0.6], [0.1, 0.2], [0.1, 0.2], [0.1, 0.2]])
-    return Found(cells, limits, {"prada-paper": chunks})
+    return Found(cells, limits, {"prada-paper": chunks}, np.zeros((4, 1)), 1)
 
 
 def test_the_matrix_has_every_group(found: Found) -> None:

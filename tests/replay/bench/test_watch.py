@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gamekeeper.detectors.catalog import build
 from gamekeeper.replay.bench.benign import draw
-from gamekeeper.replay.bench.cell import first_above, record, scores
+from gamekeeper.replay.bench.cell import first_above, points, record, running_means, scores
 from gamekeeper.replay.bench.setting import limits_of
 from gamekeeper.replay.bench.watch import Queries, Watch, alarms, statistics
 from gamekeeper.schemas.errors import TraceError
@@ -90,3 +90,12 @@ def test_thresholds_follow_the_account_rule() -> None:
     assert limits["combined"] == dict.fromkeys(("prada", "similarity", "likelihood", "ood"), 398.0)
     assert limits["similarity per query"] == {"similarity": 319.0}
     assert limits["prada W < 0.90"] == {"prada-paper": pytest.approx(0.1)}
+
+
+def test_running_means_are_means_of_what_came_so_far() -> None:
+    """Each account's, at a hundred numbers of queries."""
+    values = np.random.default_rng(2).normal(size=(3, 250))
+    means = running_means(values)
+    assert means.shape == (3, 100)
+    for at, column in zip(points(250), means.T, strict=True):
+        np.testing.assert_allclose(column, values[:, :at].mean(axis=1))
