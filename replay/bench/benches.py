@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from gamekeeper.replay.attacks.catalog import ATTACKS
-from gamekeeper.replay.bench import tables
+from gamekeeper.replay.bench import paper_tables, tables
 from gamekeeper.replay.bench.cell import PLAIN, Key
 from gamekeeper.replay.bench.tables import Found
 from gamekeeper.replay.evasions.catalog import EVASIONS
@@ -38,27 +38,27 @@ BENCHES: Final = {
     "prada": Bench(
         ("tramer", "papernot", "t-rnd-ifgsm", "color", "jb-topk", "jb-self"),
         (PLAIN,),
-        (tables.prada, tables.prada_v1),
+        (paper_tables.prada, paper_tables.prada_v1),
     ),
     "prada-evasion": Bench(
         ("papernot", "t-rnd-ifgsm", "tramer", "color"),
         (PLAIN, "dummy"),
-        (tables.dummies,),
+        (paper_tables.dummies,),
     ),
     "similarity": Bench(
         (*JACOBIAN, "dfme"),
         (PLAIN, *FILTERING, *BLINDING),
-        (tables.similarity,),
+        (paper_tables.similarity,),
     ),
     "likelihood": Bench(
         (*JACOBIAN, "dfme"),
         (PLAIN,),
-        (tables.likelihood,),
+        (paper_tables.likelihood,),
     ),
-    "extraction": Bench(tuple(ATTACKS), (PLAIN,), (tables.extraction,)),
+    "extraction": Bench(tuple(ATTACKS), (PLAIN,), (paper_tables.extraction,)),
     "combined": Bench(
         tuple(ATTACKS),
         (PLAIN, *EVASIONS),
-        (tables.worst, tables.combined),
+        (tables.worst, tables.matrix, tables.combined),
     ),
 }

@@ -1,19 +1,21 @@
-"""A bench's cells as Markdown tables, with the papers' figures beside them."""
+"""A bench's cells as Markdown tables: what is caught, and the parts that all tables have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gamekeeper.detectors.base import Floats
-from gamekeeper.replay.bench import papers
 from gamekeeper.replay.bench.cell import PLAIN, Cell
-from gamekeeper.replay.bench.setting import DELTAS
 from gamekeeper.replay.rates import clopper_pearson, typical
 from gamekeeper.replay.rates import worst as slowest
+
+WORST = 20
+"""Cells that are named first."""
+CAUGHT = "Cells give runs caught, median and worst queries to detection."
 
 
 class Found(NamedTuple):
@@ -87,151 +89,10 @@ def used(cells: Sequence[Cell], rule: str) -> str:
     return middle((each.used[rule] / each.sent * 10_000 for each in cells), "{:.0f}")
 
 
-def prada(found: Found) -> list[str]:
-    """Paper 002, Table VIII: queries to detection for each threshold."""
-    attacks = found.attacks()
-    rows = []
-    for delta in DELTAS:
-        rule = f"prada W < {delta:.2f}"
-        seen = [detected(found.of(each), rule) for each in attacks]
-        rows.append((f"W < {delta:.2f}", found.chunk_fpr(rule), found.flagged(rule), *seen))
-    head = ("threshold", "chunk FPR", "accounts flagged", *attacks)
-    hardened = [detected(found.of(each), "prada") for each in attacks]
-    rows.append(
-        ("hardened, 1 % of lives", found.chunk_fpr("prada"), found.flagged("prada"), *hardened)
-    )
-    for model, fpr, theirs in papers.TABLE_VIII:
-        rows.append((f"the paper: {model}", fpr, "", *(theirs.get(each, "") for each in attacks)))
-    return ["## PRADA, version 2, Table VIII", "", CAUGHT, "", *markdown(head, rows), ""]
-
-
-def prada_v1(found: Found) -> list[str]:
-    """Paper 000, Table 2: the first version's queries to detection."""
-    attacks = found.attacks()
-    row = [detected(found.of(each), "prada-v1") for each in attacks]
-    head = ("detector", "accounts flagged", *attacks)
-    rows = [("prada-v1, 1 % of lives", found.flagged("prada-v1"), *row)]
-    for model, theirs in papers.TABLE_2:
-        rows.append((f"the paper: {model}", "", *(theirs.get(each, "") for each in attacks)))
-    return ["## PRADA, version 1, Table 2", "", *markdown(head, rows), ""]
-
-
-def dummies(found: Found) -> list[str]:
-    """Paper 002, Table IX: what evading by dummy queries costs."""
-    rows = []
-    for attack in found.attacks():
-        cells = found.of(attack, "dummy")
-        more = middle((100 * (each.sent - each.asked) / each.asked for each in cells), "{:+.0f} %")
-        rows.append(
-            (
-                attack,
-                detected(found.of(attack), "prada"),
-                detected(cells, "prada"),
-                detected(cells, "combined"),
-                more,
-                papers.TABLE_IX.get(attack, ""),
-            )
-        )
-    head = (
-        "attack",
-        "plain",
-        "with dummies, prada",
-        "with dummies, all detectors",
-        "overhead",
-        "the paper's, MNIST / GTSRB",
-    )
-    return ["## PRADA, version 2, Table IX", "", CAUGHT, "", *markdown(head, rows), ""]
-
-
-def similarity(found: Found) -> list[str]:
-    """Paper 004, Tables VII to XIII: accounts used and what is stolen."""
-    return [
-        "## Zhang and Wagner, Tables VII to XIII",
-        "",
-        *_by_rule(found, "similarity", papers.similarity_of),
-    ]
-
-
-def likelihood(found: Found) -> list[str]:
-    """Paper 004, Tables XIV and XV."""
-    return [
-        "## Zhang and Wagner, Tables XIV and XV",
-        "",
-        *_by_rule(found, "likelihood", papers.likelihood_of),
-    ]
-
-
-def _by_rule(found: Found, name: str, theirs: Callable[[str, str], tuple[str, str]]) -> list[str]:
-    rule = f"{name} per query"
-    rows = [
-        (
-            attack,
-            evasion,
-            detected(cells, rule),
-            used(cells, rule),
-            agreement(cells, "stolen"),
-            *theirs(attack, evasion),
-        )
-        for attack in found.attacks()
-        for evasion in found.evasions()
-        if (cells := found.of(attack, evasion))
-    ]
-    head = (
-        "attack",
-        "evasion",
-        "caught, median, worst",
-        "accounts per 10,000",
-        "agreement",
-        "the paper's accounts",
-        "its accuracy",
-    )
-    return [
-        f"Accounts flagged at this threshold: {found.flagged(rule)}.",
-        "",
-        *markdown(head, rows),
-        "",
-    ]
-
-
 def agreement(cells: Sequence[Cell], when: str) -> str:
     """Write the median of what thieves have, at the end (`stolen`) or when caught (`leaked`)."""
     figures = [getattr(each, when) for each in cells]
     return middle(each.agreement.macro_f if each else None for each in figures)
-
-
-def extraction(found: Found) -> list[str]:
-    """Paper 002, Table V, and 004, Tables I to VI: what each attack steals."""
-    rows = []
-    for attack in found.attacks():
-        got = [each.stolen for each in found.of(attack)]
-        rows.append(
-            (
-                attack,
-                middle((float(each.images) for each in got), "{:,.0f}"),
-                middle(each.agreement.macro_f for each in got),
-                papers.AGREEMENT.get(attack, ""),
-                middle(each.agreement.random_uniform for each in got),
-                middle(each.transfer["mi-fgsm"].targeted for each in got),
-                middle(each.transfer["mi-fgsm"].non_targeted for each in got),
-            )
-        )
-    head = (
-        "attack",
-        "labelled images",
-        "test agreement",
-        "the papers', MNIST / GTSRB / CIFAR-10",
-        "random uniform agreement",
-        "targeted",
-        "non-targeted",
-    )
-    return [
-        "## What each attack steals",
-        "",
-        "Medians over the runs; transferability by MI-FGSM.",
-        "",
-        *markdown(head, rows),
-        "",
-    ]
 
 
 def worst(found: Found) -> list[str]:
@@ -240,10 +101,39 @@ def worst(found: Found) -> list[str]:
     lines = [
         f"* {attack}, {evasion}: {detected(cells, 'combined')}; "
         f"agreement {agreement(cells, 'leaked') or agreement(cells, 'stolen')}"
-        for attack, evasion, cells in ranked[:20]
-        if _share(cells) < 1
+        for attack, evasion, cells in ranked[:WORST]
     ]
-    return ["## What is caught least", "", *(lines or ["Every run was caught."]), ""]
+    head = f"The {len(lines)} worst of {len(ranked)} cells: least caught, then most leaked."
+    return ["## What is caught least", "", head, "", *lines, ""]
+
+
+def matrix(found: Found) -> list[str]:
+    """Lay out evasions over attacks: median queries to detection, and what had leaked by then."""
+    attacks = found.attacks()
+    rows = [
+        (evasion, *(_brief(found.of(attack, evasion)) for attack in attacks))
+        for evasion in found.evasions()
+    ]
+    return [
+        "## Every attack under every evasion, in brief",
+        "",
+        "Median queries to detection and, in brackets, what had leaked by then; runs caught where "
+        "not all were. What was not run is empty.",
+        "",
+        *markdown(("evasion", *attacks), rows),
+        "",
+    ]
+
+
+def _brief(cells: Sequence[Cell]) -> str:
+    if not cells:
+        return ""
+    hits = [each.caught["combined"] for each in cells]
+    caught = sum(each is not None for each in hits)
+    share = "" if caught == len(cells) else f"{caught}/{len(cells)}: "
+    there = [float(each) for each in hits if each is not None]
+    when = middle(there, "{:.0f}") or "missed"
+    return f"{share}{when} ({_leak(cells):.2f})"
 
 
 def combined(found: Found) -> list[str]:
@@ -277,9 +167,6 @@ def combined(found: Found) -> list[str]:
         *markdown(head, rows),
         "",
     ]
-
-
-CAUGHT = "Cells give runs caught, median and worst queries to detection."
 
 
 def _groups(found: Found) -> list[tuple[str, str, list[Cell]]]:

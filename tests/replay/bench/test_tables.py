@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
-from gamekeeper.replay.bench import tables
+from gamekeeper.replay.bench import paper_tables, tables
 from gamekeeper.replay.bench.benches import BENCHES
 from gamekeeper.replay.bench.cell import PLAIN, Cell
 from gamekeeper.replay.bench.report import tabulate
@@ -70,10 +71,21 @@ def test_the_matrix_has_every_group(found: Found) -> None:
     assert "| tramer | dummy | 0/1, missed, missed |  | 0.90 | 0 | 2.0 |" in text
 
 
+def test_the_matrix_in_brief_tells_what_was_missed(found: Found) -> None:
+    """A cell has median and leak, and the share of runs caught where it is not all."""
+    lines = tables.matrix(found)
+    assert "| plain | 200 (0.30) | 50 (0.30) |" in lines
+    assert "| dummy | 700 (0.30) | 0/1: missed (0.90) |" in lines
+
+
 def test_the_worst_comes_first(found: Found) -> None:
-    """What is caught least is named, what is always caught is not."""
+    """What is caught least is named first; of what is always caught, what leaks most."""
+    leaking = msgspec.structs.replace(_cell("color", PLAIN, 0, 60), leaked=_stolen(0.8))
+    found = found._replace(cells=[*found.cells, leaking])
     lines = [line for line in tables.worst(found) if line.startswith("* ")]
-    assert lines == ["* tramer, dummy: 0/1, missed, missed; agreement 0.90"]
+    assert lines[0] == "* tramer, dummy: 0/1, missed, missed; agreement 0.90"
+    assert lines[1] == "* color, plain: 1/1, 60, 60; agreement 0.80"
+    assert len(lines) == 5
 
 
 def test_false_alarms_are_counted_by_account_and_by_chunk(found: Found) -> None:
@@ -84,7 +96,7 @@ def test_false_alarms_are_counted_by_account_and_by_chunk(found: Found) -> None:
 
 def test_dummies_cost_what_was_sent_beyond_what_was_asked(found: Found) -> None:
     """The overhead is in percent of the images asked for."""
-    text = "\n".join(tables.dummies(found))
+    text = "\n".join(paper_tables.dummies(found))
     assert "| tramer | 1/1, 50, 50 | 0/1, missed, missed | 0/1, missed, missed | +100 % |" in text
 
 
