@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import Floats
 from gamekeeper.replay.bench.cell import PLAIN, Cell
@@ -45,10 +46,19 @@ class Found(NamedTuple):
 
     def flagged(self, rule: str) -> str:
         """Say which share of the test accounts ever alarms, with its interval."""
-        above = [self.test[name].max(axis=1) > limit for name, limit in self.limits[rule].items()]
-        flags = np.any(above, axis=0)
+        flags = np.any(list(self._alarmed(rule).values()), axis=0)
         low, high = clopper_pearson(int(flags.sum()), len(flags))
         return f"{100 * flags.mean():.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+
+    def flagged_by(self, rule: str) -> str:
+        """Say which share each detector of a rule alarms on."""
+        alarmed = self._alarmed(rule)
+        return ", ".join(f"{name} {100 * flags.mean():.1f} %" for name, flags in alarmed.items())
+
+    def _alarmed(self, rule: str) -> dict[str, NDArray[np.bool_]]:
+        return {
+            name: self.test[name].max(axis=1) > limit for name, limit in self.limits[rule].items()
+        }
 
     def chunk_fpr(self, rule: str) -> str:
         """Say which share of the test accounts' 50-query chunks has an alarm."""
@@ -162,7 +172,8 @@ def combined(found: Found) -> list[str]:
     return [
         "## Every attack under every evasion",
         "",
-        f"Honest accounts flagged: {found.flagged('combined')}. {CAUGHT}",
+        f"Honest accounts flagged: {found.flagged('combined')}; {found.flagged_by('combined')}. "
+        f"{CAUGHT}",
         "",
         *markdown(head, rows),
         "",

@@ -91,6 +91,7 @@ def test_the_worst_comes_first(found: Found) -> None:
 def test_false_alarms_are_counted_by_account_and_by_chunk(found: Found) -> None:
     """One of four accounts and one of eight chunks is above the threshold."""
     assert found.flagged("combined").startswith("25.0 % (")
+    assert found.flagged_by("combined") == "prada-paper 25.0 %"
     assert found.chunk_fpr("combined") == "12.50 %"
 
 
