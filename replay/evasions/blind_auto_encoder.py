@@ -48,7 +48,8 @@ def blind_auto_encoder(
     seed = int(rng.integers(2**31))
     blinder = None
     if len(start.pool) and start.pool_labels is not None:
-        blinder = _Blinder(start.pool, start.pool_labels, start.classes, seed, epochs)
+        classes = int(start.pool_labels.max()) + 1  # the pool's, which need not be the victim's
+        blinder = _Blinder(start.pool, start.pool_labels, classes, seed, epochs)
 
     def blinded(request: Request) -> Reply:
         nonlocal blinder

@@ -160,3 +160,12 @@ def test_the_candid_ones_change_no_answer(name: str, start: Start) -> None:
         for reply in [oracle(request)]
     ]
     assert all(same) == (name in CANDID)
+
+
+@pytest.mark.parametrize("name", EVASIONS)
+def test_the_pool_may_have_other_classes_than_the_victim(name: str, start: Start) -> None:
+    """A thief of a model with ten classes may have a pool with forty-three."""
+    assert start.pool_labels is not None
+    public = start._replace(pool_labels=start.pool_labels + 33)
+    oracle = built(name, Recorder(telling), public)
+    assert oracle(Request(start.seeds, synthetic=False, round=0)).sent.any()
