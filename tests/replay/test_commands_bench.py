@@ -38,7 +38,7 @@ def test_every_cell_has_a_row_and_a_plot(folder: Path) -> None:
         ("papernot", "duplicates"),
     }
     assert {each["asked"] for each in rows} == {150}
-    assert (folder / "combined.md").read_text().count("| papernot |") == 2
+    assert (folder / "combined.md").read_text().count("\n| papernot |") == 2
     for name in ("combined-matrix", "combined-false-alarms", "combined-likelihood"):
         assert (folder / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (folder / "plots" / f"{name}.html").stat().st_size > 1000
