@@ -110,6 +110,10 @@ def bench(
     """
     chosen = BENCHES[name]
     sizes = msgspec.structs.replace(QUICK if quick else Sizes(), seed=seed)
+    keys = chosen.keys(attacks, evasions, runs or (QUICK_RUNS if quick else RUNS))
+    asked = budget or (QUICK_BUDGET if quick else BUDGET)
+    if so_far and not there(out, keys, asked):
+        raise SettingsError(f"{out} has no cells of --budget {asked} yet: leave --so-far out")
     jobs = jobs or cores()
     rows = limit or (QUICK_ROWS if quick else None)
     dataset = read_data(data, limit=rows, seed=seed, group=group)
@@ -130,22 +134,16 @@ def bench(
             jobs,
             lambda done, all_: bar.update(task, completed=done, total=all_),
         )
-        folder = share(setting, public)
-        keys = chosen.keys(attacks, evasions, runs or (QUICK_RUNS if quick else RUNS))
-        bar.update(task, description="attacks", completed=0, total=len(keys))
-        asked = budget or (QUICK_BUDGET if quick else BUDGET)
-        if so_far:
-            done = there(folder, keys, asked)
-        else:
-            done = cells(
-                folder,
+        if not so_far:
+            share(setting, public)
+            cells(
+                out,
                 keys,
                 asked,
                 jobs,
-                lambda at, all_: bar.update(task, completed=at, total=all_),
+                lambda at, all_: bar.update(task, description="attacks", completed=at, total=all_),
             )
-    if not done:
-        raise SettingsError(f"{out} has no cells of --budget {asked} yet: leave --so-far out")
+    done = there(out, keys, asked)
     found = Found(done, setting.limits, setting.maxima["test"], setting.likelihood(), sizes.life)
     heading = describe(setting, asked)
     written = write_report(out, name, chosen, found, heading)

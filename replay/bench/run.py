@@ -50,8 +50,8 @@ class Shared(NamedTuple):
     test: Part
 
 
-def share(setting: Setting, pool: Part | None) -> Path:
-    """Write what the cells need beside what the setting has written; return the folder."""
+def share(setting: Setting, pool: Part | None) -> None:
+    """Write what the cells need beside what the setting has written."""
     parts = setting.parts
     pool = pool or parts.thief
     arrays = {
@@ -62,7 +62,6 @@ def share(setting: Setting, pool: Part | None) -> Path:
     np.savez(setting.folder / "thief.npz", **arrays)
     watched = Watched(setting.watches, setting.limits)
     write_whole(setting.folder / "watched.json", msgspec.json.encode(watched))
-    return setting.folder
 
 
 @lru_cache(maxsize=1)
@@ -82,35 +81,28 @@ def shared(folder: Path) -> Shared:
     return Shared(victim, Remembering(victim), networks, watched, *parts)
 
 
-def cells(
-    folder: Path, keys: Sequence[Key], budget: int, jobs: int, advance: Advance
-) -> list[Cell]:
-    """Do the cells that are not done yet; return all, in the keys' order."""
-    done = cells_folder(folder, budget)
-    done.mkdir(parents=True, exist_ok=True)
-    todo = [key for key in keys if not (done / f"{key.slug()}.json").exists()]
-    before = len(keys) - len(todo)
-    advance(before, len(keys))
+def cells(folder: Path, keys: Sequence[Key], budget: int, jobs: int, advance: Advance) -> None:
+    """Do the cells that are not done yet."""
+    (folder / "cells" / str(budget)).mkdir(parents=True, exist_ok=True)
+    paths = {key: cell_file(folder, budget, key) for key in keys}
+
+    def tell(*_: int) -> None:
+        advance(sum(path.exists() for path in paths.values()), len(keys))
+
+    tell()
+    todo = [key for key, path in paths.items() if not path.exists()]
     if todo:
-        groups = grouped(todo)
-        sizes = np.cumsum([len(each) for each in groups])
-        over(
-            partial(_cells, folder, budget),
-            groups,
-            jobs,
-            lambda part, _: advance(before + int(sizes[part - 1]), len(keys)),
-        )
-    return there(folder, keys, budget)
+        over(partial(_cells, folder, budget), grouped(todo), jobs, tell)
 
 
-def cells_folder(folder: Path, budget: int) -> Path:
-    """Say where cells of a budget are kept."""
-    return folder / "cells" / str(budget)
+def cell_file(folder: Path, budget: int, key: Key) -> Path:
+    """Say where one cell is kept."""
+    return folder / "cells" / str(budget) / f"{key.slug()}.json"
 
 
 def there(folder: Path, keys: Sequence[Key], budget: int) -> list[Cell]:
     """Read the cells that are done, in the keys' order."""
-    paths = [cells_folder(folder, budget) / f"{key.slug()}.json" for key in keys]
+    paths = [cell_file(folder, budget, key) for key in keys]
     return [msgspec.json.decode(path.read_bytes(), type=Cell) for path in paths if path.exists()]
 
 
@@ -135,19 +127,19 @@ def _cells(folder: Path, budget: int, keys: tuple[Key, ...]) -> None:
     begin = start(
         have.thief, have.pool, have.victim.classes, PER_CLASS, np.random.default_rng([run, 7])
     )
+    limits = have.watched.limits["combined"]
     alone = None
     for key in keys:
         began = time.perf_counter()
-        limits = have.watched.limits["combined"]
-        if alone is None and key.evasion in CANDID:
+        if alone is None and key.evasion in CANDID | {PLAIN}:
             alone = attacked(plain(key), have.victim, begin, budget, limits)
-        ran = attacked(key, have.victim, begin, budget, limits, alone)
-        if key.evasion == PLAIN:
-            alone = ran
+        if alone and key.evasion == PLAIN:
+            ran = alone
+        else:
+            ran = attacked(key, have.victim, begin, budget, limits, alone)
         figures = partial(_figures, folder, have, begin, run)
         cell = outcome(key, ran, have.watched, have.networks, budget, figures, began)
-        path = cells_folder(folder, budget) / f"{key.slug()}.json"
-        write_whole(path, msgspec.json.encode(cell))
+        write_whole(cell_file(folder, budget, key), msgspec.json.encode(cell))
 
 
 def _figures(

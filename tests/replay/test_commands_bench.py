@@ -67,12 +67,15 @@ def test_what_is_done_is_not_done_again(folder: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/*.json")}
 
 
-def test_what_is_done_so_far_is_reported(folder: Path) -> None:
+def test_what_is_done_so_far_is_reported(folder: Path, tmp_path: Path) -> None:
     """Of all cells asked for, those that are there; where there is none, it says so."""
     whole = ("--quick", "--so-far", "--out", folder)
     done = _bench("combined", "sample", *whole, "--budget", "150", "--format", "json")
     assert done.exit_code == 0, done.output
     assert {each["evasion"] for each in json.loads(done.stdout)["cells"]} == {"plain", "duplicates"}
+    done = _bench("combined", "sample", "--quick", "--so-far", "--out", tmp_path / "out")
+    assert isinstance(done.exception, SettingsError)
+    assert not (tmp_path / "out").exists()
     done = _bench("combined", "sample", *whole, "--budget", "151")
     assert isinstance(done.exception, SettingsError)
     assert "no cells of --budget 151" in str(done.exception)
