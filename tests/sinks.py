@@ -100,10 +100,17 @@ def started(folder: Path) -> bool:
 
 @contextmanager
 def process(environ: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run `gamekeeper sink` as a process, killed at the end of the block if it still runs."""
+    """Run `gamekeeper sink` as a process, killed at the end of the block if it still runs.
+
+    What fails in the block is told with the end of the process's log.
+    """
     arguments = ["sink", "--out", folder, "--queries", "--scores"]
     with (
         log_of(folder).open("wb") as log,
         spawned(*arguments, environ=environ, stdout=log, stderr=log) as child,
     ):
-        yield child
+        try:
+            yield child
+        except AssertionError as error:
+            error.add_note(log_of(folder).read_text(errors="replace")[-8000:])
+            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import threading
@@ -11,17 +12,31 @@ from functools import partial
 from pathlib import Path
 
 import brokers
+import msgspec
 import pytest
-from sink_traffic import complete, expected, keys, rejected, send, tables, traffic
+from sink_traffic import Sent, complete, expected, keys, rejected, send, tables, traffic
 from sinks import PATIENCE, process, run_until_complete, running, started, variables
 from workers import prepare, wait_for
 
 from gamekeeper.schemas.errors import TraceError
+from gamekeeper.stream import sink
 from gamekeeper.stream.broker import EmbeddedBroker
+from gamekeeper.stream.kafka import consumer
 from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.sink import Sink
 from gamekeeper.stream.topics import apply
 
 pytestmark = pytest.mark.broker
+
+
+def ids(folder: Path) -> set[str]:
+    """Name the verdicts in the folder."""
+    return {row["id"] for row in tables(folder)["verdicts"]}
+
+
+def sent_ids(records: list[Sent]) -> set[str]:
+    """Name the verdicts among records that can be read."""
+    return {json.loads(each.value)["id"] for each in records if each.value not in (None, b"{")}
 
 
 def more(folder: Path, before: set[Path]) -> bool:
@@ -75,6 +90,29 @@ def test_two_sinks_share_the_work(
         wait_for(complete(folder, records, settings))
     for name, rows in expected(records, settings).items():
         assert set(keys(tables(folder))[name]) == rows
+
+
+def test_a_busy_sink_notices_that_topics_have_grown(
+    settings: Settings, broker: brokers.Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sink whose group has moved while it was busy with something else goes on all the same."""
+    if isinstance(broker, EmbeddedBroker):
+        return  # its topics cannot grow
+    monkeypatch.setattr(sink, "consumer", partial(consumer, metadata_max_age_ms=300))
+    monkeypatch.setattr(sink, "POLL_MS", 10)
+    is_time = Sink._is_time
+    monkeypatch.setattr(Sink, "_is_time", lambda self: time.sleep(0.3) or is_time(self))
+    early, late = (
+        [each for each in traffic(settings, count) if each.topic == settings.topics.verdicts]
+        for count in (40, 80)
+    )
+    with running(settings, tmp_path, "verdicts"):
+        send(settings, early)
+        wait_for(lambda: ids(tmp_path) >= sent_ids(early))
+        apply(msgspec.structs.replace(settings, partitions=9))
+        time.sleep(2)
+        send(settings, late)
+        wait_for(lambda: ids(tmp_path) >= sent_ids(late))
 
 
 def test_a_suspended_sink_does_no_harm(
