@@ -43,18 +43,14 @@ NOT_A_MEMBER = (
 class _Moves(ConsumerRebalanceListener):  # type: ignore[misc]
     """Notes, on kafka-python's thread, which partitions come and go."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: Any) -> None:
+        self._client = client
         self._moves: queue.SimpleQueue[tuple[bool, set[Any]]] = queue.SimpleQueue()
-        self._consumer: Any = None
-
-    def subscribe(self, client: Any, topics: Iterable[str]) -> None:
-        self._consumer = client
-        client.subscribe(list(topics), listener=self)
 
     def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
         # Where topics have grown, kafka-python (3.0.12) rejoins without noting that it has to:
         # if that takes longer than one poll, it never finishes (KAFKA-9815, of the Java client).
-        self._consumer._coordinator.request_rejoin()
+        self._client._coordinator.request_rejoin()
         self._moves.put((False, set(revoked)))
 
     def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
@@ -82,7 +78,6 @@ class Sink:
         self._topics = topics
         self._stopped = stopped
         self._lanes: dict[Any, Lane] = {}
-        self._moves = _Moves()
         self._owned: set[Any] = set()
         self._consumer: Any = None
         self._waiting_since: float | None = None
@@ -104,7 +99,8 @@ class Sink:
         self._consumer = consumer(self._settings, group, auto_offset_reset="none")
         try:
             self._check_topics()
-            self._moves.subscribe(self._consumer, self._topics)
+            self._moves = _Moves(self._consumer)
+            self._consumer.subscribe(list(self._topics), listener=self._moves)
             log.info("started", folder=str(self._folder), topics=list(self._topics), group=group)
             while not self._stopped.is_set():
                 self._turn()
