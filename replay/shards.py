@@ -16,6 +16,7 @@ from gamekeeper.schemas.errors import GamekeeperError
 
 Result = TypeVar("Result")
 
+KILLED = "a process was killed, probably for want of memory; use fewer --jobs"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -35,9 +36,9 @@ def over_shards(
     # Spawned, not forked: Arrow's and BLAS's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with (
-        _one_thread_each(),
+        one_thread_each(),
         ProcessPoolExecutor(
-            min(jobs, len(shards)), mp_context=context, initializer=_ignore_interrupts
+            min(jobs, len(shards)), mp_context=context, initializer=ignore_interrupts
         ) as pool,
     ):
         futures: dict[Future[Result], int] = {
@@ -47,20 +48,18 @@ def over_shards(
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
-            raise GamekeeperError(
-                "a process was killed, probably for want of memory; use fewer --jobs"
-            ) from error
+            raise GamekeeperError(KILLED) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
+def ignore_interrupts() -> None:
     """Leave Ctrl-C to the parent, which ends the pool."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Let the processes started within use one core each: BLAS would take all in each of them."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +36,17 @@ def active_thief(
     """Steal with ActiveThief (Pal et al. 2020; Zhang and Wagner, section III-C).
 
     Round 0 is random images of the pool; then, `ROUNDS` times, a substitute is trained from
-    scratch for `epochs` on the labels so far and `choose` says what to ask next. Ends early where
-    the pool has fewer images than the budget: none is asked twice.
+    scratch for `epochs` on the labels so far and `choose` says what to ask next. There are more
+    rounds where an evasion leaves images out. Ends early where the pool has fewer images than the
+    budget: none is asked twice.
     """
     rest = rng.permutation(len(start.pool))
     images, labels = start.pool[:0], np.zeros(0, np.int64)
-    for number, size in enumerate(sizes(min(budget, len(rest)))):
+    planned = sizes(min(budget, len(rest)))
+    for number, part in enumerate(chain(planned, repeat(max(1, planned[-1])))):
+        size = min(part, budget - len(images), len(rest))
+        if number >= len(planned) and not size:
+            return
         rows = np.arange(size)
         if len(images) and size:
             model = _learned(start, rng, images, labels, epochs)

@@ -8,7 +8,8 @@ contract, proved for every attack by one shared test (`tests/replay/attacks/test
   left rows out or changed what the victim saw.
 * **Real queries.** Images are uint8, as a public image interface takes them. An attack that
   computes in real numbers rounds *before* it asks, so that a label belongs to the image beside it.
-* **Within budget.** It never asks for more than `budget` images, and ends.
+* **Within budget.** It never has more than `budget` images answered, and asks until it has, or
+  has no more to ask; what an evasion leaves out costs nothing (Zhang and Wagner, section VIII-A 3).
 * **Marked.** `synthetic` and `round` say what each query is; natural images are sent unchanged.
 * **Yields at once.** What was asked is yielded before more is asked, so that whoever iterates can
   stop at any query.
@@ -128,13 +129,13 @@ def duplicate(
 ) -> Iterator[Sent]:
     """Extract a model in duplication rounds (PRADA version 2, section II-E, Algorithm 1).
 
-    `seeds` are the natural images of round 0. Then, until `budget` images were asked:
+    `seeds` are the natural images of round 0. Then, until `budget` images were answered:
     `learn(images, labels)` trains the substitute on all that was labelled so far and
     `craft(images, labels, left)` makes new `(m, ...)` images from it, of which the first `left`
     are sent.
     """
     sent = ask(oracle, seeds[:budget], synthetic=False, round=0)
-    left = budget - len(seeds[:budget])
+    left = budget - len(sent.images)
     images, labels = sent.images, sent.answers.labels
     yield sent
     for number in count(1):
@@ -143,7 +144,7 @@ def duplicate(
         learn(images, labels)
         crafted = quantise(craft(images, labels, left)[:left])
         sent = ask(oracle, crafted, synthetic=True, round=number)
-        left -= len(crafted)
+        left -= len(sent.images)
         images = np.concatenate([images, sent.images])
         labels = np.concatenate([labels, sent.answers.labels])
         yield sent

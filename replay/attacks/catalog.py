@@ -128,6 +128,9 @@ ATTACKS: Final = {
     ),
 }
 
+FROM_PROBABILITIES: Final = frozenset({"knockoff-random", "knockoff-adaptive", "dfme"})
+"""Those whose thief trains on the probabilities; the others' trains on labels."""
+
 
 def attack(name: str) -> Attack:
     """Import an attack; raises `UnknownNameError`."""

@@ -26,8 +26,9 @@ def color(
     Each round makes `copies` of every image labelled so far, with the pixels of each channel moved
     by one amount; with 3, the number of images grows fourfold, the paper's expansion factor k = 4.
     Grey images have one channel, their luminosity. No substitute is needed to make the queries.
-    The paper does not say how amounts are drawn: here evenly from -step to +step, since with
-    steps of one size alone the copies of a grey image could not all differ.
+    The paper moves grey images up or down by the step itself, of which three copies could not all
+    differ, and does not say how a colour's amount is drawn: here all come evenly from -step to
+    +step, so that they are half as large on average.
 
     Args:
         oracle: the way to the model that is stolen.

@@ -134,8 +134,9 @@ class DataFreeThief:
         return made
 
     def _ask(self, oracle: Oracle, pixels: NDArray[Any], number: int, *, probe: bool) -> Sent:
-        self._left -= len(pixels)
-        return ask(oracle, quantise(pixels), synthetic=True, round=number, probe=probe)
+        sent = ask(oracle, quantise(pixels), synthetic=True, round=number, probe=probe)
+        self._left -= len(sent.images)
+        return sent
 
 
 def difference(student: Classifier, sent: Sent) -> Tensor:

@@ -63,12 +63,16 @@ def _steal(
     rows = rng.permutation(len(pool_labels))
     waiting = [list(rows[pool_labels[rows] == label]) for label in np.unique(pool_labels)]
     bandit, rewards, model = Bandit(len(waiting)), Rewards(), substitute(start, rng)
-    for _ in range(min(budget, len(rows))):
+    left = budget
+    for _ in rows:
+        if not left:
+            return
         action = bandit.draw(np.array([len(each) > 0 for each in waiting]), rng)
         image = start.pool[[waiting[action].pop()]]
         sent = ask(oracle, image, synthetic=False, round=0)
         yield sent
         if len(sent.images):
+            left -= 1
             answer = sent.answers.probabilities
             bandit.learn(rewards(answer[0], model(sent.images).probabilities[0]))
             model.fit(sent.images, answer, 1)

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, get_type_hints
+from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 
 import msgspec
 
@@ -18,6 +18,8 @@ from gamekeeper.schemas.errors import SettingsError
 
 _ARGUMENT: Final = re.compile(r"^    (\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 """An entry of a docstring's section of arguments: its name, and its text with further lines."""
+
+_Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Option(NamedTuple):
@@ -55,7 +57,8 @@ def describe(entry: Listed) -> Described:
 def converted(function: Callable[..., Any], given: Mapping[str, str], what: str) -> dict[str, Any]:
     """Turn options' texts into the types that a function takes.
 
-    Raises `SettingsError` on an option that it has not and on a value that does not fit.
+    Whole numbers are counts, at least 1. Raises `SettingsError` on an option that it has not and on
+    a value that does not fit.
     """
     original = getattr(function, "func", function)
     known = [
@@ -77,7 +80,7 @@ def _value(name: str, text: str, kind: Any) -> Any:
     except ValueError:
         value = text
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, _Count if kind is int else kind)
     except msgspec.ValidationError as error:
         raise SettingsError(f"--set {name}={text}: {error}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gamekeeper.replay.attacks.base import Images, Oracle, Sent, Start, ask
 
@@ -32,8 +33,15 @@ def random_images(
     Yields:
         The images, a part at a time, all of round 0.
     """
-    rows = rng.permutation(len(start.pool))[:budget]
-    return ask_in_parts(oracle, start.pool[rows], 0)
+    return _asked(oracle, start, budget, rng.permutation(len(start.pool)))
+
+
+def _asked(oracle: Oracle, start: Start, left: int, rows: NDArray[np.int64]) -> Iterator[Sent]:
+    while left and len(rows):
+        size = min(PART, left)
+        sent = ask(oracle, start.pool[rows[:size]], synthetic=False, round=0)
+        left, rows = left - len(sent.images), rows[size:]
+        yield sent
 
 
 def ask_in_parts(oracle: Oracle, images: Images, number: int) -> Iterator[Sent]:

@@ -21,9 +21,11 @@ def draw_start(
 ) -> Start:
     """Draw `per_class` seeds of every class of the data; the others are the pool, if none is given.
 
-    `classes` is the number of the victim's. Raises `TraceError` where a class has too few rows and
-    where the pool's images have another shape.
+    `classes` is the number of the victim's. Raises `TraceError` where it is below two, where a
+    class has too few rows and where the pool's images have another shape.
     """
+    if classes < 2:
+        raise TraceError("the victim has one class: whoever knows it has the model already")
     images = pixels(data.inputs)
     rows = balanced(data, per_class, rng)
     if pool is None:

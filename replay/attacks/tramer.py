@@ -10,6 +10,8 @@ from gamekeeper.replay.attacks.base import Images, Labels, Oracle, Sent, Start, 
 
 RANDOM_SHARE = 0.25
 """The share of the budget that is spent on random images (PRADA version 2, section II-F)."""
+AT_ONCE = 256
+"""Images of noise per request; the papers do not say."""
 CLOSE = 1
 """A search ends when no pixel of its two ends differs by more: uint8 has nothing in between."""
 
@@ -33,14 +35,14 @@ def tramer(oracle: Oracle, start: Start, budget: int, rng: np.random.Generator) 
         The noise (round 0), then the line-search queries one by one (round 1).
     """
     shape = start.seeds.shape[1:]
-    noise = rng.integers(0, 256, (round(budget * RANDOM_SHARE), *shape), dtype=np.uint8)
+    size = max(1, round(budget * RANDOM_SHARE))
+    noise = rng.integers(0, 256, (size, *shape), dtype=np.uint8)
     sent = ask(oracle, noise, synthetic=True, round=0)
     yield sent
-    left = budget - len(noise)
+    left = budget - len(sent.images)
     labels = sent.answers.labels
     if len(np.unique(labels)) < 2:
-        rest = rng.integers(0, 256, (left, *shape), dtype=np.uint8)
-        yield ask(oracle, rest, synthetic=True, round=1)
+        yield from more_noise(oracle, shape, left, rng, 1)
         return
     while left:
         for step in search(oracle, *_pair(sent.images, labels, rng)):
@@ -48,6 +50,17 @@ def tramer(oracle: Oracle, start: Start, budget: int, rng: np.random.Generator) 
             left -= 1
             if not left:
                 return
+
+
+def more_noise(
+    oracle: Oracle, shape: tuple[int, ...], left: int, rng: np.random.Generator, number: int
+) -> Iterator[Sent]:
+    """Ask uniform noise, in parts of the round of this number, until `left` images are answered."""
+    while left:
+        noise = rng.integers(0, 256, (min(AT_ONCE, left), *shape), dtype=np.uint8)
+        sent = ask(oracle, noise, synthetic=True, round=number)
+        left -= len(sent.images)
+        yield sent
 
 
 def _pair(images: Images, labels: Labels, rng: np.random.Generator) -> tuple[Images, Images, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 
 import numpy as np
 
@@ -39,7 +40,8 @@ def tramer_adaptive(
         start: only the shape of its seeds is used.
         budget: the number of queries.
         rng: draws the noise, decides initial weights and training order.
-        rounds: the number of rounds, the first one included.
+        rounds: the number of rounds, the first one included; more where an evasion leaves images
+            out.
         candidates: noise images per query that a round chooses from.
         epochs: training epochs per round.
 
@@ -49,12 +51,16 @@ def tramer_adaptive(
     shape = start.seeds.shape[1:]
     model = substitute(start, rng)
     images, labels = np.zeros((0, *shape), np.uint8), np.zeros(0, np.int64)
-    for number, part in enumerate(np.array_split(np.arange(budget), rounds)):
+    size = -(-budget // rounds)
+    for number in count():
+        size = min(size, budget - len(images))
+        if not size:
+            return
         if number and len(images):
             model.fit(images, labels, epochs)
-        pool = len(part) * (candidates if number else 1)
+        pool = size * (candidates if number else 1)
         noise = rng.integers(0, 256, (pool, *shape), dtype=np.uint8)
-        unsure = _least_sure(model, noise, len(part)) if number else noise
+        unsure = _least_sure(model, noise, size) if number else noise
         sent = ask(oracle, unsure, synthetic=True, round=number)
         images = np.concatenate([images, sent.images])
         labels = np.concatenate([labels, sent.answers.labels])

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gamekeeper.replay.attacks.base import Oracle, Sent, Start, ask
-
-AT_ONCE = 256
-"""Images per request; the papers do not say."""
+from gamekeeper.replay.attacks.base import Oracle, Sent, Start
+from gamekeeper.replay.attacks.tramer import more_noise
 
 
 def tramer_random(
@@ -28,8 +26,4 @@ def tramer_random(
     Yields:
         The noise, in parts, all of round 0.
     """
-    shape = start.seeds.shape[1:]
-    for begin in range(0, budget, AT_ONCE):
-        size = min(AT_ONCE, budget - begin)
-        noise = rng.integers(0, 256, (size, *shape), dtype=np.uint8)
-        yield ask(oracle, noise, synthetic=True, round=0)
+    return more_noise(oracle, start.seeds.shape[1:], budget, rng, 0)

@@ -41,10 +41,11 @@ class Key(msgspec.Struct, frozen=True, order=True):
 class Cell(msgspec.Struct, frozen=True):
     """The outcome of one cell.
 
-    `asked` images were asked for, `sent` arrived. `records` have, by detector, the queries at which
-    its largest statistic so far grew, and to what. `caught` has, by rule, the number of queries
-    sent when the first alarm came, or None, `used` the accounts that alarms ended. `stolen` are
-    the thief's figures at the end, `leaked` those at the `combined` rule's first alarm.
+    The attack got answers for `asked` images, `sent` arrived. `records` have, by detector, the
+    queries at which its largest statistic so far grew, and to what. `caught` has, by rule, the
+    number of queries sent when the first alarm came, or None, `used` the accounts that alarms
+    ended. `stolen` are the thief's figures at the end, `leaked` those at the `combined` rule's
+    first alarm.
     `likelihood` is the mean log-likelihood of all that was sent until each of `points(sent)`.
     """
 
@@ -76,15 +77,15 @@ def attacked(
     victim: Victim,
     start: Start,
     budget: int,
-    limits: Mapping[str, float],
+    level: float,
     plain: Run | None = None,
 ) -> Run:
     """Run the attack, seeded by the number of its run; `plain` is the same without evasions.
 
-    Thieves know the thresholds (Kerckhoffs's principle; PRADA version 2, section V-C): `limits`.
+    Thieves know PRADA's threshold (Kerckhoffs's principle; PRADA version 2, section V-C): `level`.
     """
     act = repeated(plain) if plain and key.evasion in CANDID else attack(key.attack)
-    known: dict[str, Any] = {"threshold": limits["prada"]} if key.evasion == "dummy" else {}
+    known: dict[str, Any] = {"threshold": level} if key.evasion == "dummy" else {}
     hidden = () if key.evasion == PLAIN else (partial(evasion(key.evasion), **known),)
     rng = np.random.default_rng([key.run, 11])
     return run(act, Recorder(victim), start, budget, rng, hidden)
@@ -174,7 +175,6 @@ def outcome(
     done: Run,
     watched: Watched,
     networks: Mapping[str, Featurizer],
-    budget: int,
     figures: Callable[[Loot, int | None], Stolen],
     began: float,
 ) -> Cell:
@@ -185,7 +185,7 @@ def outcome(
         attack=key.attack,
         evasion=key.evasion,
         run=key.run,
-        asked=budget,
+        asked=len(done.loot.images),
         sent=len(accounts),
         accounts=len(np.unique(accounts)),
         over=done.over,

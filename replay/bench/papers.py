@@ -56,7 +56,7 @@ AGREEMENT: Final[Mapping[str, str]] = {
     "t-rnd-fgsm": "0.97 / 0.26 / -",
     "t-rnd-ifgsm": "0.98 / 0.48 / -",
     "color": "0.89 / 0.63 / -",
-    "random": "- / - / 0.66",
+    "random": "- / - / 0.66 of 500 queries",
     "jb-topk": "- / - / 0.67",
     "jba-pgd": "- / - / 0.72",
     "jba-cw": "- / - / 0.61",
@@ -64,7 +64,8 @@ AGREEMENT: Final[Mapping[str, str]] = {
     "dfme": "- / - / 0.10",
 }
 """MNIST / GTSRB / CIFAR-10. Test agreement of PRADA version 2 (Tables III to V; about 100,000
-queries); accuracy of Zhang and Wagner (Tables I and III; 50,000 queries from 500 seeds)."""
+queries); accuracy of Zhang and Wagner (Tables I and III; 50,000 queries from 500 seeds, which are
+all that `random` asks)."""
 
 ACCOUNTS: Final[Mapping[str, Mapping[str, tuple[int, float]]]] = {
     "jb-topk": {

@@ -41,14 +41,20 @@ def cut(data: Dataset, rng: np.random.Generator) -> Parts:
     return Parts(*(Part(images[rows], data.labels[rows]) for rows in map(rng.permutation, chosen)))
 
 
-def start(part: Part, pool: Part, classes: int, seeds: int, rng: np.random.Generator) -> Start:
+def start(
+    part: Part, pool: Part | None, classes: int, seeds: int, rng: np.random.Generator
+) -> Start:
     """Draw a thief's start: `seeds` images of each class, as far as there are so many.
 
-    PRADA version 2, section II-F: the same number of each class.
+    PRADA version 2, section II-F: the same number of each class. Without a pool, it is the rest of
+    the part.
     """
     rows = [
         rng.permutation(np.flatnonzero(part.labels == label))[:seeds] for label in range(classes)
     ]
     chosen = rng.permutation(np.concatenate(rows))
+    if pool is None:
+        rest = np.delete(np.arange(len(part.images)), chosen)
+        pool = Part(part.images[rest], part.labels[rest])
     order = rng.permutation(len(pool.images))
     return Start(part.images[chosen], classes, pool.images[order], pool.labels[order])

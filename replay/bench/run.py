@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from gamekeeper.detectors.base import Featurizer
 from gamekeeper.detectors.featurizers import load as load_network
 from gamekeeper.replay.attacks.base import Start
+from gamekeeper.replay.attacks.catalog import FROM_PROBABILITIES
 from gamekeeper.replay.attacks.network import Classifier
 from gamekeeper.replay.attacks.run import Loot
 from gamekeeper.replay.attacks.start import PER_CLASS
@@ -24,9 +25,9 @@ from gamekeeper.replay.bench.setting import Setting
 from gamekeeper.replay.bench.workers import Advance, over
 from gamekeeper.replay.evasions.catalog import CANDID
 from gamekeeper.replay.memo import digest
-from gamekeeper.replay.thief.leak import leak, until
-from gamekeeper.replay.thief.stolen import Stolen, Yardstick
-from gamekeeper.replay.thief.substitute import Hyperparameters, train_substitute
+from gamekeeper.replay.thief.leak import until
+from gamekeeper.replay.thief.stolen import Stolen, Yardstick, stolen
+from gamekeeper.replay.thief.substitute import Hyperparameters, Targets, train_substitute
 from gamekeeper.replay.training.checkpoint import write_whole
 from gamekeeper.replay.victims.files import read_victim
 
@@ -46,17 +47,17 @@ class Shared(NamedTuple):
     networks: Mapping[str, Featurizer]
     watched: Watched
     thief: Part
-    pool: Part
     test: Part
+    pool: Part | None
 
 
 def share(setting: Setting, pool: Part | None) -> None:
     """Write what the cells need beside what the setting has written."""
-    parts = setting.parts
-    pool = pool or parts.thief
+    parts = {"thief": setting.parts.thief, "test": setting.parts.test, "pool": pool}
     arrays = {
         f"{name}_{field}": value
-        for name, part in (("thief", parts.thief), ("pool", pool), ("test", parts.test))
+        for name, part in parts.items()
+        if part is not None
         for field, value in part._asdict().items()
     }
     np.savez(setting.folder / "thief.npz", **arrays)
@@ -68,17 +69,19 @@ def share(setting: Setting, pool: Part | None) -> None:
 def shared(folder: Path) -> Shared:
     """Read it."""
     with np.load(folder / "thief.npz", allow_pickle=False) as arrays:
-        parts = [
-            Part(arrays[f"{name}_images"], arrays[f"{name}_labels"])
-            for name in ("thief", "pool", "test")
-        ]
+        thief, test = _part(arrays, "thief"), _part(arrays, "test")
+        pool = _part(arrays, "pool") if "pool_images" in arrays else None
     watched = msgspec.json.decode((folder / "watched.json").read_bytes(), type=Watched)
     networks = {
         path.stem: load_network(path.read_bytes(), path.stem)
         for path in (folder / "networks").glob("*.safetensors")
     }
     victim = read_victim(folder / "victim.safetensors")
-    return Shared(victim, Remembering(victim), networks, watched, *parts)
+    return Shared(victim, Remembering(victim), networks, watched, thief, test, pool)
+
+
+def _part(arrays: Mapping[str, Any], name: str) -> Part:
+    return Part(arrays[f"{name}_images"], arrays[f"{name}_labels"])
 
 
 def cells(folder: Path, keys: Sequence[Key], budget: int, jobs: int, advance: Advance) -> None:
@@ -127,39 +130,44 @@ def _cells(folder: Path, budget: int, keys: tuple[Key, ...]) -> None:
     begin = start(
         have.thief, have.pool, have.victim.classes, PER_CLASS, np.random.default_rng([run, 7])
     )
-    limits = have.watched.limits["combined"]
+    limits = have.watched.limits
+    level = min(limits["combined"]["prada"], limits["prada"]["prada"])
     alone = None
     for key in keys:
         began = time.perf_counter()
         if alone is None and key.evasion in CANDID | {PLAIN}:
-            alone = attacked(plain(key), have.victim, begin, budget, limits)
+            alone = attacked(plain(key), have.victim, begin, budget, level)
         if alone and key.evasion == PLAIN:
             ran = alone
         else:
-            ran = attacked(key, have.victim, begin, budget, limits, alone)
-        figures = partial(_figures, folder, have, begin, run)
-        cell = outcome(key, ran, have.watched, have.networks, budget, figures, began)
+            ran = attacked(key, have.victim, begin, budget, level, alone)
+        figures = partial(_figures, folder, have, begin, key)
+        cell = outcome(key, ran, have.watched, have.networks, figures, began)
         write_whole(cell_file(folder, budget, key), msgspec.json.encode(cell))
 
 
 def _figures(
-    folder: Path, have: Shared, begin: Start, run: int, loot: Loot, after: int | None
+    folder: Path, have: Shared, begin: Start, key: Key, loot: Loot, after: int | None
 ) -> Stolen:
     """Measure what was stolen by then, once for each loot: many cells have the same."""
     had = until(loot, after)
-    path = folder / "stolen" / f"{digest(had.images, had.labels, run).hex()}.json"
+    targets: Targets = "probabilities" if key.attack in FROM_PROBABILITIES else "labels"
+    learned = had.labels if targets == "labels" else had.probabilities
+    path = folder / "stolen" / f"{digest(had.images, learned, key.run).hex()}.json"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, msgspec.json.encode(_measured(have, begin, run, loot, after)))
+        measured = _measured(have, begin, key.run, had, targets)
+        write_whole(path, msgspec.json.encode(measured))
     return msgspec.json.decode(path.read_bytes(), type=Stolen)
 
 
-def _measured(have: Shared, begin: Start, run: int, loot: Loot, after: int | None) -> Stolen:
+def _measured(have: Shared, begin: Start, run: int, loot: Loot, targets: Targets) -> Stolen:
     def train(loot: Loot) -> Classifier:
         epochs = int(np.clip(SHOWN // max(1, len(loot.images)), *EPOCHS))
         how = Hyperparameters("adam", 1e-3, epochs)
-        return train_substitute(loot, "same", have.victim.architecture, run, victim=how)
+        architecture = have.victim.architecture
+        return train_substitute(loot, "same", architecture, run, targets=targets, victim=how)
 
     test = have.test.images[:TESTED]
     yardstick = Yardstick(have.yardstick, test, begin.seeds, ("mi-fgsm",), targets=1, noise=NOISE)
-    return leak(loot, after, train, yardstick, run)
+    return stolen(loot, train, yardstick, run)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import torch
 
 from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD, OOD, Featurizer, Floats
 from gamekeeper.detectors.featurizers import load as load_network
@@ -21,7 +22,7 @@ from gamekeeper.replay.bench.benign import chunk_maxima, draw
 from gamekeeper.replay.bench.cell import running_means
 from gamekeeper.replay.bench.parts import Parts, cut
 from gamekeeper.replay.bench.pools import Pool, make_pool
-from gamekeeper.replay.bench.watch import Watch
+from gamekeeper.replay.bench.watch import Queries, Rows, Watch
 from gamekeeper.replay.bench.workers import Advance
 from gamekeeper.replay.datasets.load import Dataset
 from gamekeeper.replay.fitting import Reading, center, delta, nearest
@@ -32,7 +33,8 @@ from gamekeeper.replay.victims.files import read_victim, write_victim
 
 SIDES = ("calibration", "test")
 FITTING = 100
-"""Calibration accounts that delta and center are chosen from."""
+"""Accounts that delta, center and cut are chosen from: others than those that set thresholds, drawn
+from the same images."""
 COMBINED = ("prada", "similarity", "likelihood", "ood")
 """The detectors of a profile, which share its alpha."""
 ALPHA = Fraction(1, 100)
@@ -64,6 +66,7 @@ class Setting:
     def __init__(self, folder: Path, data: Dataset, sizes: Sizes, jobs: int, say: Advance) -> None:
         """Make what is not in the folder yet; `say` is told of accounts done."""
         folder.mkdir(parents=True, exist_ok=True)
+        torch.set_num_threads(1)  # sums in another order are other bits
         self.folder, self.sizes = folder, sizes
         self.parts: Parts = cut(data, np.random.default_rng(sizes.seed))
         self.classes = int(data.labels.max()) + 1
@@ -119,7 +122,10 @@ class Setting:
     def _watches(self) -> dict[str, Watch]:
         path = self.folder / "watches.json"
         if not path.exists():
-            path.write_bytes(msgspec.json.encode(watches_of(self.pools["calibration"])))
+            queries = self.pools["calibration"].queries()
+            rng = np.random.default_rng([self.sizes.seed, len(SIDES)])
+            accounts = draw(len(queries.images), FITTING, self.sizes.life, rng)
+            path.write_bytes(msgspec.json.encode(watches_of(queries, accounts)))
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Watch])
 
     def _maxima(self, side: str, jobs: int, say: Advance) -> dict[str, Floats]:
@@ -131,16 +137,15 @@ class Setting:
             return {name: arrays[name] for name in self.watches}
 
 
-def watches_of(pool: Pool) -> dict[str, Watch]:
+def watches_of(queries: Queries, accounts: Rows) -> dict[str, Watch]:
     """Choose the detectors and the options that belong to the networks' scale."""
-    queries = pool.queries()
     readings = [
         Reading(
             nearest(queries.features[EMBEDDING][rows]),
             float(queries.features[LIKELIHOOD][rows].mean()),
             queries.features[OOD][rows, 0],
         )
-        for rows in pool.accounts()[:FITTING]
+        for rows in accounts
     ]
     fitted = {"delta": delta(readings), "secret": 1}
     return {

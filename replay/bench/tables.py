@@ -16,6 +16,9 @@ from gamekeeper.replay.rates import worst as slowest
 
 WORST = 20
 """Cells that are named first."""
+INTERVAL = (
+    "The interval is for other accounts that draw from the same images; other images differ more."
+)
 CAUGHT = "Cells give runs caught, median and worst queries to detection."
 
 
@@ -109,8 +112,7 @@ def worst(found: Found) -> list[str]:
     """Name the cells that thieves would choose: least caught, then most leaked."""
     ranked = sorted(_groups(found), key=lambda group: (_share(group[2]), -_leak(group[2])))
     lines = [
-        f"* {attack}, {evasion}: {detected(cells, 'combined')}; "
-        f"agreement {agreement(cells, 'leaked') or agreement(cells, 'stolen')}"
+        f"* {attack}, {evasion}: {detected(cells, 'combined')}; agreement {_leak(cells):.2f}"
         for attack, evasion, cells in ranked[:WORST]
     ]
     head = f"The {len(lines)} worst of {len(ranked)} cells: least caught, then most leaked."
@@ -127,8 +129,9 @@ def matrix(found: Found) -> list[str]:
     return [
         "## Every attack under every evasion, in brief",
         "",
-        "Median queries to detection and, in brackets, what had leaked by then; runs caught where "
-        "not all were. What was not run is empty.",
+        "Median queries to detection, those of missed runs beyond all others, and, in brackets, "
+        "the median of what had leaked by then, of missed runs all they got; runs caught where not "
+        "all were. What was not run is empty.",
         "",
         *markdown(("evasion", *attacks), rows),
         "",
@@ -141,9 +144,7 @@ def _brief(cells: Sequence[Cell]) -> str:
     hits = [each.caught["combined"] for each in cells]
     caught = sum(each is not None for each in hits)
     share = "" if caught == len(cells) else f"{caught}/{len(cells)}: "
-    there = [float(each) for each in hits if each is not None]
-    when = middle(there, "{:.0f}") or "missed"
-    return f"{share}{when} ({_leak(cells):.2f})"
+    return f"{share}{number(typical(hits))} ({_leak(cells):.2f})"
 
 
 def combined(found: Found) -> list[str]:
@@ -172,8 +173,8 @@ def combined(found: Found) -> list[str]:
     return [
         "## Every attack under every evasion",
         "",
-        f"Honest accounts flagged: {found.flagged('combined')}; {found.flagged_by('combined')}. "
-        f"{CAUGHT}",
+        f"Honest accounts flagged: {found.flagged('combined')}; {found.flagged_by('combined')}, "
+        f"of which each promises its share. {INTERVAL} {CAUGHT}",
         "",
         *markdown(head, rows),
         "",

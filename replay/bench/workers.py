@@ -1,13 +1,15 @@
-"""Work over several processes that outlive no error and share no thread."""
+"""Work over several processes that do the rest where one fails, and use one thread each."""
 
 from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
+from gamekeeper.replay.shards import KILLED, ignore_interrupts, one_thread_each
+from gamekeeper.schemas.errors import GamekeeperError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,18 +22,24 @@ def over(
 ) -> dict[Item, Result]:
     """Do work on each item; results by item. One thread per process: the bits stay the same.
 
-    What fails does not stop the rest: the first error is raised when all else is done.
+    What fails does not stop the rest: the first error is raised when all else is done. Raises
+    `GamekeeperError` if a process dies.
     """
     todo = list(items)
     found: dict[Item, Result] = {}
     failed: dict[Item, BaseException] = {}
     # Spawned, not forked: threads of the matrix products do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=one_thread) as executor:
+    with (
+        one_thread_each(),
+        ProcessPoolExecutor(jobs, mp_context=context, initializer=ignore_interrupts) as executor,
+    ):
         futures = {executor.submit(work, item): item for item in todo}
         try:
             for done, future in enumerate(as_completed(futures), 1):
                 error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    raise GamekeeperError(KILLED) from error
                 if error is None:
                     found[futures[future]] = future.result()
                 else:
@@ -45,8 +53,3 @@ def over(
         error.add_note(f"{len(failed)} of {len(todo)} failed: {', '.join(map(str, failed))}")
         raise error
     return found
-
-
-def one_thread() -> None:
-    """Compute with one thread from now on."""
-    threadpool_limits(1)

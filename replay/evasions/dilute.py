@@ -6,6 +6,7 @@ import numpy as np
 
 from gamekeeper.replay.attacks.base import Oracle, Reply, Request, Start
 from gamekeeper.replay.evasions.base import Naturals, mixed
+from gamekeeper.schemas.errors import SettingsError
 
 SHARE = 0.75
 """Three natural images per query. The papers do not dilute; this costs the thief as much as the
@@ -19,8 +20,10 @@ def dilute(
 
     They come at random places before and between the attack's images. The pool is sent in random
     order and begins again when it is used up: a small one gives the thief away by its repeats.
-    Raises `SettingsError` where there is no pool.
+    Raises `SettingsError` where there is no pool, and on another share.
     """
+    if not 0.0 <= share < 1.0:
+        raise SettingsError(f"share is {share}: give a number from 0 to below 1")
     naturals = Naturals(start, rng)
     owed = 0.0
 

@@ -8,6 +8,7 @@ from gamekeeper.detectors import prada_modes
 from gamekeeper.replay.attacks.base import (
     AttackOver,
     Images,
+    Labels,
     Oracle,
     Reply,
     Request,
@@ -42,7 +43,8 @@ def dummy(
     with noise and found real queries "not trivial" to make. Here the thief moves members of his
     own growing set: what was sent and joined is what distances are measured to, so a small random
     move of length d has distance d. Of moves of many lengths (and some images of the pool, which
-    are further away) his copy of the detector chooses what leaves the statistic lowest.
+    are further away) his copy of the detector chooses what leaves the statistic lowest, of those
+    that do not raise it above the level themselves.
 
     The statistic overshoots where an answer's class is not that of the nearest member; `margin`
     is for that. After `patience` dummies for one query it raises `AttackOver`. `threshold` is the
@@ -67,9 +69,11 @@ def dummy(
         for _ in range(patience):
             if shadow.statistics(shadow.expected(one.images))[0] <= level:
                 return
-            chosen = _best(shadow, _choices(shadow, start.pool, rng), one.images)
-            reply = oracle(one._replace(images=chosen, synthetic=True, probe=False))
-            shadow.add(chosen[reply.sent], reply.answers.labels)
+            choices = _choices(shadow, start.pool, rng)
+            chosen = choices[_best(shadow, choices, one.images, level)]
+            if len(chosen):
+                reply = oracle(one._replace(images=chosen, synthetic=True, probe=False))
+                shadow.add(chosen[reply.sent], reply.answers.labels)
         raise AttackOver(
             f"{patience} dummies in a row have not brought PRADA's statistic down to {level:.3g}"
         )
@@ -77,11 +81,17 @@ def dummy(
     return hidden
 
 
-def _best(shadow: Shadow, choices: Images, following: Images) -> Images:
-    """Choose the dummy that leaves the statistic lowest after the query that follows it."""
+def _best(shadow: Shadow, choices: Images, following: Images, level: float) -> Labels:
+    """Choose the dummy that leaves the statistic lowest after the query that follows it.
+
+    PRADA tests after every query, dummies too: `(1,)`, or `(0,)` where each would itself bring the
+    statistic above the level, or further above it than it is.
+    """
     expected = shadow.expected(choices)
     judged = shadow.statistics(expected, shadow.expected(following).item())
-    return choices[[np.where(expected > 0, judged, np.inf).argmin()]]  # PRADA ignores repeats
+    loud = shadow.statistics(expected) > max(level, shadow.now())
+    silent = np.flatnonzero((expected > 0) & ~loud)  # PRADA ignores repeats
+    return silent[judged[silent].argsort(kind="stable")[:1]]
 
 
 def _choices(shadow: Shadow, pool: Images, rng: np.random.Generator) -> Images:

@@ -26,7 +26,9 @@ def duplicates(
 
     def repeated(request: Request) -> Reply:
         before = np.full(len(request.images), repeats)
-        if request.account not in first and len(before):
+        if not len(before):
+            return oracle(request)
+        if request.account not in first:
             first[request.account] = request.images[:1].copy(), request.synthetic
             before[0] = 0
         image, synthetic = first[request.account]

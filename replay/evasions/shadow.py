@@ -63,6 +63,14 @@ class Shadow:
         """Give the largest distance in D."""
         return max(self._distances)
 
+    def now(self) -> float:
+        """Give PRADA's statistic, judged as `statistics` does; infinity where PRADA tests none."""
+        if len(self._distances) < prada_modes.READY:
+            return math.inf
+        sample = Sample(len(self._distances))
+        sample.fill(np.array(self._distances))
+        return self._judge(sample)
+
     def expected(self, images: Images) -> Distances:
         """Guess the distances that images will have: to the nearest member of any class.
 

@@ -48,14 +48,14 @@ def by_stage(
 def from_accounts(
     oracle: Oracle, request: Request, chosen: Labels, accounts: int, classes: int
 ) -> Reply:
-    """Send each row from the account `(n,)` chosen of `accounts`; give the answers in order.
+    """Send each row from the account `(n,)` chosen of `accounts`, in the order of the rows.
 
-    One request per account: the order within each account is that of the rows.
+    Rows of one account that follow each other go in one request.
     """
     parts = []
-    for account in np.unique(chosen).tolist():
-        rows = np.flatnonzero(chosen == account)
-        own = request.account * accounts + account
-        part = request._replace(images=request.images[rows], account=own)
-        parts.append((rows, oracle(part)))
+    for rows in np.split(np.arange(len(chosen)), np.flatnonzero(np.diff(chosen)) + 1):
+        if len(rows):
+            own = request.account * accounts + int(chosen[rows[0]])
+            part = request._replace(images=request.images[rows], account=own)
+            parts.append((rows, oracle(part)))
     return together(len(chosen), parts, classes)

@@ -57,6 +57,7 @@ def test_texts_become_what_the_function_takes() -> None:
         ("tramer", {"reservoir": "3"}, "no option of tramer; it has none"),
         ("papernot", {"reservoir": "many"}, "--set reservoir=many: Expected `int`, got `str`"),
         ("papernot", {"reservoir": "1.5"}, "--set reservoir=1.5: Expected `int`"),
+        ("papernot", {"reservoir": "0"}, "--set reservoir=0: Expected `int` >= 1"),
     ],
 )
 def test_other_options_and_values_are_refused(

@@ -64,6 +64,15 @@ def test_images_in_other_forms_are_the_same_images() -> None:
         np.testing.assert_array_equal(mine.images, theirs.images)
 
 
+def test_a_thief_without_a_pool_has_the_rest_of_his_images() -> None:
+    """None of them is a seed."""
+    data = _images(60)
+    begin = start(Part(data.inputs, data.labels), None, 4, 3, np.random.default_rng(3))
+    own = [each[:, 0, 0].tolist() for each in (begin.seeds, begin.pool)]
+    assert [len(each) for each in own] == [12, 48]
+    assert sorted(itertools.chain(*own)) == list(range(60))
+
+
 def test_seeds_are_balanced_and_pools_shuffled() -> None:
     """A thief has the same number of seeds of each class, and all of the pool."""
     data = _images(100)

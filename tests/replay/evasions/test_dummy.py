@@ -15,7 +15,7 @@ from gamekeeper.replay.attacks.network import Classifier
 from gamekeeper.replay.attacks.papernot import papernot
 from gamekeeper.replay.attacks.recorder import Recorder, Seen
 from gamekeeper.replay.attacks.run import Evasion, run
-from gamekeeper.replay.evasions.dummy import dummy
+from gamekeeper.replay.evasions.dummy import _best, dummy
 from gamekeeper.replay.evasions.shadow import Shadow
 
 BUDGET = 150
@@ -44,6 +44,43 @@ def test_prada_stays_below_its_threshold(
         highest[name] = np.nanmax(statistics(mode, result.seen))
     assert highest["plain"] > threshold
     assert highest["dummy"] < threshold
+
+
+class Told(Shadow):
+    """A shadow that foresees what it is told: the statistic after three dummies, and with more."""
+
+    def __init__(self, own: list[float], after: list[float], now: float) -> None:
+        super().__init__("hardened")
+        self._own, self._after, self._now = own, after, now
+
+    def expected(self, images: np.ndarray) -> np.ndarray:
+        """Find no repeats."""
+        return np.ones(len(images))
+
+    def statistics(self, distances: np.ndarray, *then: float) -> np.ndarray:
+        """Foresee what was told."""
+        return np.array(self._after if then else self._own)
+
+    def now(self) -> float:
+        """Give what was told."""
+        return self._now
+
+
+@pytest.mark.parametrize(
+    ("own", "now", "chosen"),
+    [
+        ([0.5, 0.02, 0.04], 0.02, [1]),
+        ([0.5, 0.2, 0.2], 0.02, []),
+        ([0.5, 0.2, 0.3], 0.2, [1]),
+        ([0.5, 0.2, 0.3], np.inf, [0]),
+    ],
+)
+def test_no_dummy_raises_the_statistic_itself(
+    start: Start, own: list[float], now: float, chosen: list[int]
+) -> None:
+    """The best that stays below the level, or no higher than it is; any before PRADA tests."""
+    shadow = Told(own, [0.01, 0.02, 0.03], now)
+    assert _best(shadow, start.pool[:3], start.pool[3:4], 0.05).tolist() == chosen
 
 
 def test_the_shadow_is_the_detector(victim: Classifier, start: Start) -> None:

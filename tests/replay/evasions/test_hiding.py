@@ -11,6 +11,7 @@ from gamekeeper.replay.attacks.papernot import papernot
 from gamekeeper.replay.attacks.recorder import Recorder
 from gamekeeper.replay.attacks.run import Run, run
 from gamekeeper.replay.evasions.catalog import evasion
+from gamekeeper.replay.thief.leak import until
 from gamekeeper.schemas.errors import SettingsError
 
 BUDGET = 90
@@ -23,8 +24,10 @@ def attacked(name: str, victim: Classifier, start: Start, **options: object) -> 
 
 
 def test_turns_go_round_the_accounts(victim: Classifier, start: Start) -> None:
-    """Each account sends every k-th image of the attack, in its order."""
+    """Each account sends every k-th image of the attack; image after image is the next one's."""
     result = attacked("split-round-robin", victim, start, accounts=3)
+    sent = np.concatenate([s.request.images for s in result.seen])
+    np.testing.assert_array_equal(sent, result.loot.images)
     for account in range(3):
         own = [s.request.images for s in result.seen if s.request.account == account]
         np.testing.assert_array_equal(np.concatenate(own), result.loot.images[account::3])
@@ -35,6 +38,15 @@ def test_stages_go_to_accounts_of_their_own(victim: Classifier, start: Start) ->
     """All images of a round have one account, the next round's another."""
     result = attacked("split-by-stage", victim, start, accounts=2)
     assert [(s.request.round, s.request.account) for s in result.seen] == [(0, 0), (1, 1), (2, 0)]
+
+
+@pytest.mark.parametrize("name", ["split-round-robin", "split-by-stage", "split-by-class"])
+def test_splits_keep_the_order_of_the_attack(name: str, victim: Classifier, start: Start) -> None:
+    """Whoever stops the thief after n queries leaves him the first n images."""
+    result = attacked(name, victim, start)
+    sent = np.concatenate([s.request.images for s in result.seen])
+    for stop in (7, 50, BUDGET):
+        np.testing.assert_array_equal(until(result.loot, stop).images, sent[:stop])
 
 
 def test_classes_go_to_accounts_of_their_own(victim: Classifier, start: Start) -> None:
@@ -57,6 +69,12 @@ def test_split_twice_gives_every_pair_an_account(victim: Classifier, start: Star
     for number in range(3):
         outer(Request(start.seeds[:4], synthetic=False, round=number))
     assert {s.request.account for s in recorder.seen} == set(range(6))
+
+
+def test_more_than_everything_cannot_be_natural(victim: Classifier, start: Start) -> None:
+    """A share of one leaves no place for the attack."""
+    with pytest.raises(SettingsError, match="give a number from 0 to below 1"):
+        attacked("dilute", victim, start, share=1.0)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.75])

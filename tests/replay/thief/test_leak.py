@@ -12,7 +12,7 @@ from gamekeeper.replay.attacks.base import Images
 from gamekeeper.replay.attacks.network import Architecture, Classifier
 from gamekeeper.replay.attacks.run import Loot
 from gamekeeper.replay.thief.agreement import agreement
-from gamekeeper.replay.thief.leak import leak, until
+from gamekeeper.replay.thief.leak import until
 from gamekeeper.replay.thief.stolen import Stolen, Train, Yardstick, stolen
 from gamekeeper.replay.thief.substitute import Hyperparameters, train_substitute
 from gamekeeper.replay.thief.transfer import transferability
@@ -51,14 +51,14 @@ def test_the_leak_is_of_what_was_answered_by_then(
 ) -> None:
     """It is measured as the end of an attack would be that stopped there."""
     kept = Loot(*(part[:images] for part in loot))
-    found = leak(loot, caught_after, train, yardstick, 4)
+    found = stolen(until(loot, caught_after), train, yardstick, 4)
     assert found.images == images
     assert found == stolen(kept, train, yardstick, 4)
 
 
 def test_who_is_not_caught_leaks_all(loot: Loot, train: Train, yardstick: Yardstick) -> None:
     """Without an alarm the leak is what the whole attack stole."""
-    assert leak(loot, None, train, yardstick, 4) == stolen(loot, train, yardstick, 4)
+    assert stolen(until(loot, None), train, yardstick, 4) == stolen(loot, train, yardstick, 4)
 
 
 def test_answers_can_be_paid_for_out_of_order(loot: Loot) -> None:
@@ -71,12 +71,12 @@ def test_the_leak_is_worth_more_the_later_it_ends(
     loot: Loot, train: Train, yardstick: Yardstick
 ) -> None:
     """An untrained substitute guesses; one of the whole loot knows most digits."""
-    nothing, everything = (leak(loot, after, train, yardstick, 4) for after in (0, None))
+    nothing, everything = (stolen(until(loot, after), train, yardstick, 4) for after in (0, None))
     assert nothing.agreement.macro_f < 0.2
     assert everything.agreement.macro_f > nothing.agreement.macro_f + 0.3
 
 
 def test_the_figures_can_be_written(loot: Loot, train: Train, yardstick: Yardstick) -> None:
     """They are the same after JSON."""
-    found = leak(loot, 0, train, yardstick, 4)
+    found = stolen(until(loot, 0), train, yardstick, 4)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Stolen) == found
