@@ -18,7 +18,7 @@ from scipy.stats import beta
 from gamekeeper.detectors.base import Floats
 
 CHUNK = 50
-"""Queries in a chunk, as in PRADA's evaluation (second version, section 6)."""
+"""Queries in a chunk, as in PRADA's evaluation (second version, section V-B)."""
 
 
 class Interval(NamedTuple):

@@ -36,7 +36,6 @@ def make_pool(
     """Ask the victim and run the networks once for each image, and write it all."""
     if not path.exists():
         answers = victim(images)
-        part = path.with_suffix(".part.npz")
         arrays: dict[str, Any] = {
             "images": images,
             "labels": answers.labels,
@@ -44,9 +43,15 @@ def make_pool(
             "accounts": accounts,
             **featurize(networks, images),
         }
-        np.savez(part, **arrays)
-        part.replace(path)
+        write_arrays(path, arrays)
     return Pool(str(path))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write an npz file as a whole: who finds it may trust it."""
+    part = path.with_suffix(".part.npz")
+    np.savez(part, **arrays)
+    part.replace(path)
 
 
 @lru_cache(maxsize=2)

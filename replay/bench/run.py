@@ -20,6 +20,7 @@ from gamekeeper.replay.attacks.run import Loot
 from gamekeeper.replay.attacks.start import PER_CLASS
 from gamekeeper.replay.bench.cell import PLAIN, Cell, Key, Watched, attacked, outcome
 from gamekeeper.replay.bench.parts import Part, start
+from gamekeeper.replay.bench.pools import write_arrays
 from gamekeeper.replay.bench.remembering import Remembering
 from gamekeeper.replay.bench.setting import Setting
 from gamekeeper.replay.bench.workers import Advance, over
@@ -60,7 +61,7 @@ def share(setting: Setting, pool: Part | None) -> None:
         if part is not None
         for field, value in part._asdict().items()
     }
-    np.savez(setting.folder / "thief.npz", **arrays)
+    write_arrays(setting.folder / "thief.npz", arrays)
     watched = Watched(setting.watches, setting.limits)
     write_whole(setting.folder / "watched.json", msgspec.json.encode(watched))
 

@@ -21,12 +21,13 @@ from gamekeeper.replay.attacks.network import Architecture, Classifier
 from gamekeeper.replay.bench.benign import chunk_maxima, draw
 from gamekeeper.replay.bench.cell import running_means
 from gamekeeper.replay.bench.parts import Parts, cut
-from gamekeeper.replay.bench.pools import Pool, make_pool
+from gamekeeper.replay.bench.pools import Pool, make_pool, write_arrays
 from gamekeeper.replay.bench.watch import Queries, Rows, Watch
 from gamekeeper.replay.bench.workers import Advance
 from gamekeeper.replay.datasets.load import Dataset
 from gamekeeper.replay.fitting import Reading, center, delta, nearest
 from gamekeeper.replay.fitting import cut as ood_cut
+from gamekeeper.replay.training.checkpoint import write_whole
 from gamekeeper.replay.training.networks import FEATURES, Size
 from gamekeeper.replay.training.train import REPORT, TrainPlan, train
 from gamekeeper.replay.victims.files import read_victim, write_victim
@@ -125,14 +126,14 @@ class Setting:
             queries = self.pools["calibration"].queries()
             rng = np.random.default_rng([self.sizes.seed, len(SIDES)])
             accounts = draw(len(queries.images), FITTING, self.sizes.life, rng)
-            path.write_bytes(msgspec.json.encode(watches_of(queries, accounts)))
+            write_whole(path, msgspec.json.encode(watches_of(queries, accounts)))
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Watch])
 
     def _maxima(self, side: str, jobs: int, say: Advance) -> dict[str, Floats]:
         path = self.folder / f"{side}-maxima.npz"
         if not path.exists():
             found = chunk_maxima(self.pools[side], self.watches, jobs, say)
-            np.savez(path, **found)  # type: ignore[arg-type]
+            write_arrays(path, found)
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in self.watches}
 
