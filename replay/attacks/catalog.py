@@ -56,6 +56,12 @@ ATTACKS: Final = {
         "PGD toward the classes that the substitute finds likeliest.",
         "PRADA version 1, section 3.1",
     ),
+    "jb-top3": Listed(
+        f"{_HERE}.jb_topk:jb_topk",
+        "JB-topk by small steps, with a new substitute each round.",
+        "Zhang and Wagner, sections III-A and IV-A 2; Orekondy et al. 2020, their code",
+        {"reach": 25.5, "step": 2.55, "steps": 8, "fresh": True},
+    ),
     "jb-self": Listed(
         f"{_HERE}.jb_self:jb_self",
         "PGD toward the image's own class.",

@@ -17,8 +17,9 @@ REACH = 64.0
 64/255 of version 2, section IV-A."""
 STEPS = 40
 """Iterations of PGD (PRADA version 1, section 3.1)."""
-STEP = 2.5 * REACH / STEPS
-"""Madry et al.'s rule: far enough to reach the bound from any start and to move along it."""
+STEP = 4.0
+"""2.5 * REACH / STEPS, Madry et al.'s rule: far enough to reach the bound from any start and to
+move along it."""
 EPOCHS = 50
 """Epochs per round; version 1 takes 200, with the same queries in kind."""
 
@@ -30,12 +31,19 @@ def jb_topk(
     rng: np.random.Generator,
     *,
     k: int = 3,
+    reach: float = REACH,
+    step: float = STEP,
+    steps: int = STEPS,
     epochs: int = EPOCHS,
+    fresh: bool = False,
 ) -> Iterator[Sent]:
     """Steal with JB-topk (PRADA version 1, section 3.1).
 
     Each round moves every image labelled so far toward the `k` classes that the substitute finds
     most likely after the image's own; the number of images grows by a factor of `k + 1`.
+
+    Zhang and Wagner's JB-top3 (section IV-A 2) is Orekondy et al.'s: eight small steps, by a
+    substitute that each round initialises anew.
 
     Args:
         oracle: the way to the model that is stolen.
@@ -43,7 +51,11 @@ def jb_topk(
         budget: the number of queries, seeds included.
         rng: decides initial weights and training order.
         k: target classes per image.
+        reach: the bound of the perturbation, in pixel values.
+        step: the size of a step, in pixel values.
+        steps: the number of steps.
         epochs: training epochs per round.
+        fresh: whether each round initialises the substitute anew.
 
     Yields:
         The queries of each round.
@@ -51,6 +63,6 @@ def jb_topk(
 
     def craft(model: Classifier, images: Images, labels: Labels, left: int) -> Floats:
         aims = likeliest(model, images, labels, k, left)
-        return signed_steps(model, aims.images, aims.targets, reach=REACH, step=STEP, steps=STEPS)
+        return signed_steps(model, aims.images, aims.targets, reach=reach, step=step, steps=steps)
 
-    return augment(oracle, start, budget, rng, craft, epochs=epochs)
+    return augment(oracle, start, budget, rng, craft, epochs=epochs, fresh=fresh)

@@ -3,7 +3,7 @@
 PRADA's figures are for its MNIST and GTSRB models (version 1, Table 2; version 2, Tables III to V,
 VIII, IX), with 10 seeds of each class (version 1: 50 seeds on MNIST). Zhang and Wagner's are for
 CIFAR-10, 50,000 queries, 5,000 seeds unless said otherwise. Attacks have the names that they have
-here: T-RND-64 is `t-rnd-ifgsm`, JB-top3 is `jb-topk`.
+here: T-RND-64 is `t-rnd-ifgsm`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ AGREEMENT: Final[Mapping[str, str]] = {
     "t-rnd-ifgsm": "0.98 / 0.48 / -",
     "color": "0.89 / 0.63 / -",
     "random": "- / - / 0.66 of 500 queries",
-    "jb-topk": "- / - / 0.67",
+    "jb-top3": "- / - / 0.67",
     "jba-pgd": "- / - / 0.72",
     "jba-cw": "- / - / 0.61",
     "jba-binary-search": "- / - / 0.63",
@@ -68,7 +68,7 @@ queries); accuracy of Zhang and Wagner (Tables I and III; 50,000 queries from 50
 all that `random` asks)."""
 
 ACCOUNTS: Final[Mapping[str, Mapping[str, tuple[int, float]]]] = {
-    "jb-topk": {
+    "jb-top3": {
         "plain": (59, 0.87),
         "filter": (55, 0.82),
         "filter-seeds": (11, 0.86),
@@ -117,7 +117,7 @@ DFME: Final[Mapping[str, tuple[int, float]]] = {
 """Ibid., Table XIII, of 20 million queries."""
 DFME_QUERIES: Final = 20_000_000
 
-LIKELIHOOD: Final[Mapping[str, int]] = {"jb-topk": 122}
+LIKELIHOOD: Final[Mapping[str, int]] = {"jb-top3": 122}
 """Ibid., Table XIV, seeds from CIFAR-10; alarms per query are 0.01 % there, 1.2 to 1.5 % on
 CIFAR-100, TinyImageNet and Indoor67 (Table XV)."""
 
@@ -125,7 +125,7 @@ CIFAR-100, TinyImageNet and Indoor67 (Table XV)."""
 def similarity_of(attack: str, evasion: str) -> tuple[str, str]:
     """Give the accounts per 10,000 queries, and the accuracy, where the paper has them.
 
-    >>> similarity_of("jb-topk", "plain"), similarity_of("papernot", "plain")
+    >>> similarity_of("jb-top3", "plain"), similarity_of("papernot", "plain")
     (('11.8', '0.87'), ('', ''))
     """
     table, queries = (

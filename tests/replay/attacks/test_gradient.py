@@ -37,6 +37,7 @@ ROUNDS = {
     "t-rnd-ifgsm": FOURFOLD,
     "color": FOURFOLD,
     "jb-topk": FOURFOLD,
+    "jb-top3": FOURFOLD,
     "jba-pgd": FOURFOLD,
     "jba-binary-search": FOURFOLD,
 }
@@ -106,6 +107,12 @@ def test_t_rnd_moves_by_its_step_in_one_or_many() -> None:
     often = _moves(partial(t_rnd, step=40.0, epochs=2))
     assert once.max() == often.max() == 40
     assert len(np.unique(often)) > len(np.unique(once))
+
+
+@pytest.mark.parametrize(("name", "reach"), [("jb-topk", 64), ("jb-top3", 20)])
+def test_jb_topk_goes_as_far_as_its_steps(name: str, reach: int) -> None:
+    """PRADA's forty steps reach its bound, Orekondy's eight of 2.55 end before theirs."""
+    assert _moves(partial(catalog.attack(name), epochs=2)).max() == reach
 
 
 def _by_hand(
