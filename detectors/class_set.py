@@ -39,7 +39,13 @@ class ClassSet:
         return self._first == self._last
 
     def reserve(self, rows: NDArray[Any], halves: NDArray[Any]) -> None:
-        """Put `(k, d)` rows behind the members, with half their squared norms `(k,)`."""
+        """Put `(k, d)` rows behind the members, with half their squared norms `(k,)`.
+
+        Rows of a narrower type than the members' get norms as exact as the error bound of the
+        members' type expects them.
+        """
+        if rows.dtype != self.rows.dtype:
+            halves = halved_squares(rows.astype(self.rows.dtype))
         end = self.stop + len(rows)
         if end > len(self.rows):
             live = slice(self.start, self.stop)
@@ -58,6 +64,7 @@ class ClassSet:
         """Hold rows in float64 from now on."""
         self.rows = self.rows.astype(np.float64)
         self.halves = halved_squares(self.rows)
+        self.largest = float(self.halves[: self.stop].max(initial=0.0))
 
     def join(self, position: int, query: int, distance: float) -> None:
         """Make the row at a position a member: DG_c gains its distance, T_c may rise."""

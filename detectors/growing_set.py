@@ -117,6 +117,8 @@ class GrowingSet:
             meeting = Meeting(self._distance, members, rows[own], halves[own])
             if meeting.order is not None and meeting.base < meeting.end:
                 best = meeting.order.best
+                if members.rows.itemsize > partners.itemsize:
+                    partners = partners.astype(members.rows.dtype)
                 partners[own] = members.rows[[each + meeting.base for each in best]]
             for at, i in enumerate(group):
                 places[i] = meeting, at
@@ -206,11 +208,12 @@ class GrowingSet:
         """Restore from the log's position and live segments; raises `StateError`."""
         self._grown = forgotten
         self.clear()
-        for segment in segments:
-            items = list(unpack(segment.data))
-            for position, item in enumerate(items, segment.end - len(items)):
-                if position == self._grown < grown:
-                    self._restore(item)
+        with np.errstate(all="ignore"):  # as in `update`
+            for segment in segments:
+                items = list(unpack(segment.data))
+                for position, item in enumerate(items, segment.end - len(items)):
+                    if position == self._grown < grown:
+                        self._restore(item)
         if self._grown != grown:
             raise StateError(
                 f"growths {self._grown} to {grown} are missing from the saved state: "

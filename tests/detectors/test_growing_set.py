@@ -15,7 +15,7 @@ from scipy.spatial import distance as scipy_distance
 
 from gamekeeper.detectors.base import Segment
 from gamekeeper.detectors.distances import DISTANCES
-from gamekeeper.detectors.growing_set import GrowingSet
+from gamekeeper.detectors.growing_set import GrowingSet, Steps
 from gamekeeper.schemas.errors import StateError
 
 KINDS = sorted(DISTANCES)
@@ -135,6 +135,81 @@ def test_types_may_mix() -> None:
     assert distance == 0.0
     [distance] = growing.update(2, np.array([[3, 2**60]], np.int64), np.array([1])).distance
     assert distance == 2.0**60
+    growing.update(3, np.array([[3, 4 + 2**-40]]), np.array([2]))
+    [distance] = growing.update(4, np.array([[3, 4]], np.float32), np.array([2])).distance
+    assert distance == 2.0**-40
+
+
+@pytest.mark.parametrize("at", [0, 300])
+def test_one_wide_event_does_not_blur_the_others(at: int) -> None:
+    """Float32 rows around a float64 one find their nearest as the loop does, in any batching."""
+    rng = np.random.default_rng(0)
+    image = rng.uniform(100, 255, 784)
+    rows = list((image + 1e-2 * rng.normal(size=(601, 784))).astype(np.float32))
+    rows[at] = image
+    check_mixed(rows, np.zeros(601, np.int64))
+
+
+def check_mixed(
+    rows: list[NDArray[Any]], labels: NDArray[np.int64], kind: str = "l2", growths: int = 4096
+) -> None:
+    """Compare rows of their own types with the oracle, in two batchings, saved and restored."""
+    steps = oracle.growing_set(np.array([row.astype(float) for row in rows]), labels, kind, growths)
+    for size in (7, 10_000):
+        for restored in (False, True):
+            found = fed(rows, labels, size, restored, kind, growths)
+            assert np.array_equal(found.nearest, [step.nearest for step in steps])
+            distance = [np.nan if step.distance is None else step.distance for step in steps]
+            assert np.array_equal(found.distance, distance, equal_nan=True)
+            assert np.array_equal(found.joined, [step.joined for step in steps])
+            assert np.array_equal(found.size, [step.size for step in steps])
+
+
+def fed(
+    rows: list[NDArray[Any]],
+    labels: NDArray[np.int64],
+    size: int,
+    restored: bool,
+    kind: str,
+    growths: int,
+) -> Steps:
+    """Feed rows in batches of one type and at most a size; restore the set now and then."""
+    growing, start = GrowingSet(kind, growths), 0
+    segments: list[Segment] = []
+    parts: list[Steps] = []
+    while start < len(rows):
+        stop = start + 1
+        while stop < min(len(rows), start + size) and rows[stop].dtype == rows[start].dtype:
+            stop += 1
+        parts.append(growing.update(start, np.array(rows[start:stop]), labels[start:stop]))
+        start = stop
+        if restored and len(parts) % 3 == 0:
+            segments += growing.drain()
+            position, growing = growing.position, GrowingSet(kind, growths)
+            growing.load(*position, [each for each in segments if each.end > position[1]])
+    return Steps(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    scale=st.sampled_from([1e-30, 1.0, 1e3, 1e18, 1e30]),
+    columns=st.sampled_from([1, 5, 200, 5000]),
+    kind=st.sampled_from(KINDS),
+    growths=st.sampled_from([4096, 20]),
+)
+def test_any_mixture_of_types(
+    seed: int, scale: float, columns: int, kind: str, growths: int
+) -> None:
+    """Types in any order, near-duplicates across them included, are resolved as by the loop."""
+    rng = np.random.default_rng(seed)
+    points = scale * rng.uniform(1, 2, (120, columns))
+    points[40:80] = points[:40] * (1 + 1e-7 * rng.normal(size=(40, columns)))
+    points[80:] = points[:40]
+    types = ["float64", "float32", *(["float16", "int64", "uint16"] if scale == 1e3 else [])]
+    order = np.repeat(rng.choice(types, 24), 5)
+    rows = [row.astype(each) for row, each in zip(points, order, strict=True)]
+    check_mixed(rows, rng.integers(0, 3, 120), kind, growths)
 
 
 def test_segments_left_by_a_crash_do_no_harm() -> None:
