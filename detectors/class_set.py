@@ -22,7 +22,7 @@ class ClassSet:
     def __init__(self, columns: int, dtype: np.dtype[Any]) -> None:
         """Start empty, for rows of `columns` values."""
         self.rows = np.empty((0, columns), dtype)
-        self.halves = np.empty(0, dtype)
+        self.halves = halved_squares(self.rows)  # float64 where those of long rows are
         self.queries = np.empty(0, np.int64)
         self.start = 0
         self.stop = 0

@@ -105,6 +105,12 @@ def test_long_rows() -> None:
     check(inputs, np.zeros(60, np.int64), batches=(3, 60))
 
 
+def test_long_rows_whose_squares_float32_cannot_hold() -> None:
+    """A member whose norm just overflows float32 is found, too, where a query's does not."""
+    rows = np.array([[2.7e17], [2.757e17], [2.735e17]], np.float32).repeat(9000, axis=1)
+    check(rows, np.zeros(3, np.int64), batches=(1, 3))
+
+
 def test_cosine_is_scipys() -> None:
     """The cosine distance is SciPy's, and 0 for equal directions."""
     rng = np.random.default_rng(0)
