@@ -27,7 +27,7 @@ class Standing(msgspec.Struct, array_like=True):
     """One detector's opinion of one account: the open finding, if there is one.
 
     `finding` is its uid, None while there is none; `statistic` the one of its last change,
-    `severity` its highest grade, `alarmed` the event time (us) of its last statistic above the
+    `severity` its highest grade, `alarmed` the latest event time (us) of a statistic above the
     threshold; `profile` (its hash) and `threshold` are those that it was opened under.
     """
 
@@ -78,6 +78,9 @@ def judge(
     `profile` is the hash of the one in force, `name` makes the uid of a finding that a row opens.
     Under the `reset` policy the caller must stop at the first change: what follows it was computed
     by a detector not yet reset.
+
+    Events may come late: a finding expires by the latest alarm's time, whichever came last. So a
+    tap whose clock runs far ahead keeps findings open until the others' clocks have caught up.
     """
     above = statistics > threshold  # NaN, not ready, is not above
     if standing.finding is None and not above.any():
@@ -90,7 +93,7 @@ def judge(
             yield _change(row, "close", "expired", standing)
             close(standing)
         if above[row]:
-            standing.alarmed = int(times[row])
+            standing.alarmed = max(standing.alarmed, int(times[row]))
             grade = severity(statistic, threshold)
             if standing.finding is None:
                 standing.finding = name(row)

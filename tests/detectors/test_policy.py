@@ -75,6 +75,21 @@ def test_an_expired_finding_and_a_new_alarm_may_share_a_query():
     assert [(c.row, c.activity) for c in changes] == [(0, "create"), (1, "close"), (1, "create")]
 
 
+def test_a_late_alarm_does_not_make_a_finding_look_old():
+    """An event that comes late leaves the quiet time to count from the latest alarm."""
+    times = np.array([100, 10, 101, 106]) * MICROSECONDS
+    changes = judge(
+        Standing(),
+        np.array([1.5, 1.5, 0.1, 0.1]),
+        times,
+        threshold=1.0,
+        policy=Policy(close_after=5.0),
+        profile="p",
+        name=finding,
+    )
+    assert [(c.row, c.activity) for c in changes] == [(0, "create"), (3, "close")]
+
+
 @pytest.mark.parametrize("cut", range(7))
 def test_batches_do_not_matter(cut: int):
     """The same statistics in two batches lead to the same changes."""
