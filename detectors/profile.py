@@ -43,8 +43,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What happens at and after an alarm.
 
     `latch`: the finding stays open until an analyst closes it, or until `close_after` seconds of
-    event time have passed without a statistic above the threshold. `reset`: as in the papers, the
-    detector forgets everything and goes on, so that each alarm is a finding of its own.
+    event time (0 or more) have passed without a statistic above the threshold. `reset`: as in the
+    papers, the detector forgets everything and goes on, so that each alarm is a finding of its own.
     """
 
     mode: Literal["latch", "reset"] = "latch"
@@ -175,12 +175,18 @@ def override(profile: Profile, sets: Iterable[str], detectors: Sequence[str] = (
 
 
 def resolve(profile: Profile) -> Profile:
-    """Fill in the detectors' own thresholds; `ProfileError` on what no detector understands."""
+    """Fill in the detectors' own thresholds; `ProfileError` on what cannot be meant."""
     if not profile.detectors:
         raise ProfileError(f"profile {profile.name!r} names no detector")
     names = [each.detector for each in profile.detectors]
     if len(set(names)) < len(names):
         raise ProfileError(f"profile {profile.name!r} names a detector twice: {', '.join(names)}")
+    patience = profile.policy.close_after
+    if patience is not None and not 0 <= patience < math.inf:
+        raise ProfileError(
+            f"profile {profile.name!r} has policy.close_after {patience:g}; give 0 seconds or "
+            "more, or null to leave findings open"
+        )
     return msgspec.structs.replace(
         profile, detectors=tuple(_with_threshold(each) for each in profile.detectors)
     )

@@ -71,6 +71,9 @@ def test_a_promise_may_stand_without_a_measurement(tmp_path: Path):
         "prada.threshold=high",
         "prada-v1.window=9",
         "policy.mode=never",
+        "policy.close_after=-1",
+        "policy.close_after=NaN",
+        "policy.close_after=Infinity",
         "=1",
     ],
 )
@@ -106,3 +109,12 @@ def test_a_missing_profile_file_names_itself(tmp_path: Path):
     """So does the one that is not there."""
     with pytest.raises(ProfileError, match=r"nowhere\.json"):
         load_profile(tmp_path / "nowhere.json")
+
+
+def test_a_file_with_a_negative_quiet_time_is_refused(tmp_path: Path):
+    """`close_after` below 0 would close findings with the events that open them."""
+    path = tmp_path / "profile.json"
+    policy = b'"policy": {"close_after": -0.5}'
+    path.write_bytes(b'{"name": "x", "detectors": [{"detector": "prada"}], ' + policy + b"}")
+    with pytest.raises(ProfileError, match=r"'x' has policy\.close_after -0\.5; give 0 seconds"):
+        load_profile(path)
