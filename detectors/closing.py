@@ -57,7 +57,7 @@ def _verdict(
     assert standing.finding is not None
     event, source = arrival[:2]
     promise = profile.promise if standing.profile == profile.hash else Promise()
-    names = (standing.profile, name, event.account, event.model)
+    names = (standing.profile, name, event.account, event.model, account.first_time)
     return Verdict(
         id=verdict_id(*names, account.queries, "close"),
         activity="close",

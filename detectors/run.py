@@ -75,10 +75,11 @@ class Run:
         )
         self._open = {name for name, each in account.standings.items() if each.finding is not None}
 
-    def names(self, each: DetectorProfile) -> tuple[str, str, str, str]:
-        """Give what the ids of this account's verdicts are made of."""
+    def names(self, each: DetectorProfile) -> tuple[str, str, str, str, int]:
+        """Give what the ids of this account's verdicts are made of, beside the query."""
         event = self.arrivals[0].event
-        return self.profile.hash, each.detector, event.account, event.model
+        first_time = self.account.first_time
+        return self.profile.hash, each.detector, event.account, event.model, first_time
 
     def outcomes(self) -> Iterator[Outcome]:
         """Cut what was found into one outcome per event."""

@@ -5,7 +5,8 @@ One JSON object per record, keyed by account. Field order is fixed and keys insi
 the `schema` number follows the rule stated in `gamekeeper.schemas.event`.
 
 **Ids** are uuid5 (RFC 9562) under `NAMESPACE`, of a JSON array that names what makes them unique.
-A replayed event therefore makes the same id, and a reader may drop doubles by it.
+A replayed event therefore makes the same id, and a reader may drop doubles by it. An account whose
+state was lost counts its queries from 0 again; the time of its first event tells its lives apart.
 """
 
 from __future__ import annotations
@@ -140,16 +141,22 @@ def verdict_id(
     detector: str,
     account: str,
     model: str,
+    first_time: int,
     query: int,
     activity: Activity = "create",
 ) -> str:
-    """Make the id of what `query` caused; one query may close one finding and create the next."""
-    return _uuid("verdict", profile, detector, account, model, query, activity)
+    """Make the id of what `query` caused; one query may close one finding and create the next.
+
+    `first_time` is that of the account's first event (us), as in `Verdict`.
+    """
+    return _uuid("verdict", profile, detector, account, model, first_time, query, activity)
 
 
-def finding_id(profile: str, detector: str, account: str, model: str, query: int) -> str:
-    """Make the uid of the episode that `query` opened."""
-    return _uuid("finding", profile, detector, account, model, query)
+def finding_id(
+    profile: str, detector: str, account: str, model: str, first_time: int, query: int
+) -> str:
+    """Make the uid of the episode that `query` opened; see `verdict_id`."""
+    return _uuid("finding", profile, detector, account, model, first_time, query)
 
 
 def _uuid(*parts: str | int) -> str:

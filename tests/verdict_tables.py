@@ -19,7 +19,7 @@ def make_verdict(
     **changes: Any,
 ) -> Verdict:
     """Make a verdict of the finding that `opened` names: by default the account's only one."""
-    names = "0123456789abcdef", "prada", account, "digits"
+    names = "0123456789abcdef", "prada", account, "digits", START
     reason = {"create": "threshold", "update": "escalation", "close": "expired"}[activity]
     fields: dict[str, Any] = {
         "id": verdict_id(*names, query, activity),

@@ -159,3 +159,29 @@ def test_a_detector_that_the_new_profile_lacks_has_its_finding_closed():
     [closed] = run(again, [Arrival(order, Source("queries", 0, 1))])
     assert (closed.detector, closed.finding, closed.reason) == ("echo-2", opened.finding, "profile")
     assert run(again, arrivals([(0, 9)], start=2)) == []
+
+
+def test_ids_of_a_second_life_are_its_own_and_those_of_a_replay_the_same():
+    """An account that begins anew alarms under new ids, also at a query of the same number."""
+    first, second = arrivals([(0, 0), (1, 0)]), arrivals([(0, 0), (1, 0)], start=7)
+    [one], [other] = run(Engine(profile()), first), run(Engine(profile()), second)
+    assert (one.query, other.query) == (1, 1)
+    assert one.id != other.id
+    assert one.finding != other.finding
+    engine = Engine(profile())
+    begun = run(engine, second[:1])
+    assert begun + run(restored(engine, profile()), second[1:]) == [other]
+
+
+def test_an_order_closes_the_finding_of_the_life_that_it_names():
+    """What an analyst decided of an earlier life's finding leaves a later life's open."""
+    [earlier] = run(Engine(profile()), arrivals([(1, 0)]))
+    engine = Engine(profile())
+    [later] = run(engine, arrivals([(1, 0)], start=7))
+    stale, order = (
+        CloseOrder(account="ada", model="digits", finding=each.finding, time=9)
+        for each in (earlier, later)
+    )
+    assert run(engine, [Arrival(stale, Source("queries", 0, 8))]) == []
+    [closed] = run(engine, [Arrival(order, Source("queries", 0, 9))])
+    assert (closed.activity, closed.finding) == ("close", later.finding)

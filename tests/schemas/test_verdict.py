@@ -133,17 +133,20 @@ def test_unknown_fields_are_ignored(make_verdict: MakeVerdict) -> None:
 
 def test_ids_never_change() -> None:
     """The ids of known verdicts are the ones written down here: stored verdicts carry them."""
-    assert verdict_id("p", "prada", "ada", "digits", 119) == VERDICT_ID
-    assert finding_id("p", "prada", "ada", "digits", 119) == FINDING_ID
+    assert verdict_id("p", "prada", "ada", "digits", 1_700_000_000_000_000, 119) == VERDICT_ID
+    assert finding_id("p", "prada", "ada", "digits", 1_700_000_000_000_000, 119) == FINDING_ID
 
 
-VERDICT_ID = "ea575a9e-2c11-5e16-92f0-71c56511d5b2"
-FINDING_ID = "ab342a13-f16d-54bb-aaf8-86f619750123"
+VERDICT_ID = "cf3049ec-188e-520f-8992-42462bdab6e1"
+FINDING_ID = "c006d388-bdbc-56c5-a600-23256f26fa76"
 
 
-@given(st.lists(st.tuples(keys, keys, keys, keys, st.integers(0, 3)), unique=True, max_size=20))
-def test_ids_are_unique(parts: list[tuple[str, str, str, str, int]]) -> None:
-    """Different profiles, detectors, accounts, models, queries and activities differ in id."""
+parts_of_ids = st.tuples(keys, keys, keys, keys, st.integers(0, 3), st.integers(0, 3))
+
+
+@given(st.lists(parts_of_ids, unique=True, max_size=20))
+def test_ids_are_unique(parts: list[tuple[str, str, str, str, int, int]]) -> None:
+    """Each part counts: profile, detector, account, model, first time, query and activity."""
     ids = [verdict_id(*part) for part in parts]
     ids += [verdict_id(*part, activity="close") for part in parts]
     ids += [finding_id(*part) for part in parts]
@@ -152,5 +155,5 @@ def test_ids_are_unique(parts: list[tuple[str, str, str, str, int]]) -> None:
 
 def test_parts_of_an_id_do_not_run_together() -> None:
     """What is split differently between account and model has another id."""
-    assert verdict_id("p", "d", "ab", "c", 1) != verdict_id("p", "d", "a", "bc", 1)
-    assert verdict_id("p", "d", 'a","b', "c", 1) != verdict_id("p", "d", "a", 'b","c', 1)
+    assert verdict_id("p", "d", "ab", "c", 0, 1) != verdict_id("p", "d", "a", "bc", 0, 1)
+    assert verdict_id("p", "d", 'a","b', "c", 0, 1) != verdict_id("p", "d", "a", 'b","c', 0, 1)
