@@ -34,7 +34,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,8 +118,6 @@ class Detector(ABC):
 
     name: ClassVar[str]
     """The detector's name in profiles, verdicts, tables and on the command line."""
-    tail: ClassVar[Literal["upper"]] = "upper"
-    """Which tail of the statistic alarms; always the upper one, by contract."""
     feature: ClassVar[str] = ""
     """The feature that it reads from `Batch.features`, if it reads one."""
     threshold: float

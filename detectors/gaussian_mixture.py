@@ -48,10 +48,6 @@ class GaussianMixture(nn.Module):
         eye = torch.eye(d, dtype=torch.float64)
         self.register_buffer("precisions", eye.repeat(k, 1, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Give the log-densities per dimension of prepared vectors, `(n,)` float32."""
-        return self.log_likelihood(x)
-
     def log_likelihood(self, x: Tensor) -> Tensor:
         """Give the log-densities per dimension of prepared vectors, `(n,)` float32."""
         d = x.shape[1]

@@ -22,13 +22,11 @@ SMALLEST_SHARE = 1e-5
 class Coded(NamedTuple):
     """What came of images: their reconstruction `(n, c, h, w)`, and how the codes fit.
 
-    `commitment` is the mean squared distance of the encodings from their codes, `perplexity` the
-    number of codes in effect in use (1 to `codes`).
+    `commitment` is the mean squared distance of the encodings from their codes.
     """
 
     reconstruction: Tensor
     commitment: Tensor
-    perplexity: Tensor
 
 
 class VqVae(nn.Module):
@@ -69,14 +67,12 @@ class VqVae(nn.Module):
         """Code and reconstruct prepared images."""
         height, width = x.shape[2:]
         encoded = self.encode(x)
-        quantised, counts = self.codebook(encoded)
+        quantised = self.codebook(encoded)
         commitment = functional.mse_loss(encoded, quantised)
         # The gradient goes past the choice of codes as if there had been none.
         passed = encoded + (quantised - encoded).detach() if self.training else quantised
         reconstruction = self.decoder(passed)[:, :, :height, :width]
-        shares = counts / counts.sum()
-        perplexity = torch.exp(-torch.xlogy(shares, shares).sum())
-        return Coded(reconstruction, commitment, perplexity)
+        return Coded(reconstruction, commitment)
 
     def encode(self, x: Tensor) -> Tensor:
         """Encode images as `(n, code, h/4, w/4)`, of sides padded to multiples of four."""
@@ -120,15 +116,14 @@ class Codebook(nn.Module):
         self.register_buffer("sizes", torch.ones(codes))
         self.register_buffer("sums", self.codes.clone())
 
-    def forward(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
-        """Replace `(n, code, h, w)` by the nearest codes; count each code's uses, `(codes,)`."""
+    def forward(self, encoded: Tensor) -> Tensor:
+        """Replace `(n, code, h, w)` by the nearest codes."""
         vectors = encoded.movedim(1, 3)
         chosen = self.nearest(vectors)
-        counts = torch.bincount(chosen.flatten(), minlength=len(self.codes)).to(vectors.dtype)
         quantised = self.codes[chosen].movedim(3, 1)
         if self.training:
-            self._move(vectors.detach().flatten(0, 2), chosen.flatten(), counts)
-        return quantised, counts
+            self._move(vectors.detach().flatten(0, 2), chosen.flatten())
+        return quantised
 
     def nearest(self, vectors: Tensor) -> Tensor:
         """Choose each vector's nearest code, the first of several: `(..., code)` to `(...)`."""
@@ -147,7 +142,8 @@ class Codebook(nn.Module):
         self.sizes.fill_(1)
 
     @torch.no_grad()
-    def _move(self, vectors: Tensor, chosen: Tensor, counts: Tensor) -> None:
+    def _move(self, vectors: Tensor, chosen: Tensor) -> None:
+        counts = torch.bincount(chosen, minlength=len(self.codes)).to(vectors.dtype)
         sums = torch.zeros_like(self.sums).index_add_(0, chosen, vectors)
         self.sizes.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)

@@ -27,7 +27,6 @@ __all__ = [
     "Position",
     "events_from_rows",
     "many_query_rows",
-    "query_rows",
     "score_rows",
     "verdict_rows",
     "write_parquet",
@@ -39,25 +38,6 @@ Position: TypeAlias = tuple[str, int, int]
 _INT32_MAX: Final = 2**31 - 1
 
 
-def query_rows(
-    event: QueryEvent,
-    first_query: int,
-    *,
-    trace: str | None = None,
-    kind: str | None = None,
-    synthetic: ArrayLike | None = None,
-    round: ArrayLike | None = None,  # noqa: A002 - the column's name
-) -> pa.RecordBatch:
-    """Make the rows of one checked event, in the columns of `QUERIES`.
-
-    `first_query` is the index of the event's first query within its account and model.
-    `synthetic` and `round` are one value or `(n,)` values, one per query.
-    """
-    return many_query_rows(
-        [event], [first_query], trace=trace, kind=kind, synthetic=synthetic, round=round
-    )
-
-
 def many_query_rows(
     events: Sequence[QueryEvent],
     first_queries: Sequence[int],
@@ -67,9 +47,11 @@ def many_query_rows(
     synthetic: ArrayLike | None = None,
     round: ArrayLike | None = None,  # noqa: A002 - the column's name
 ) -> pa.RecordBatch:
-    """Make the rows of several checked events at once; see `query_rows`.
+    """Make the rows of checked events, in the columns of `QUERIES`.
 
-    Raises `TraceError` where their tensors take 2 GiB or more: hand in fewer events.
+    `first_queries` are the indices of the events' first queries within their account and model.
+    `synthetic` and `round` are one value or `(n,)` values, one per query. Raises `TraceError` where
+    the events' tensors take 2 GiB or more: hand in fewer events.
     """
     counts = np.array([len(event) for event in events], np.int64)
     ends = counts.cumsum()

@@ -14,7 +14,7 @@ from traces import START
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
 from gamekeeper.replay.trace import Life
 from gamekeeper.schemas.event import QueryEvent
-from gamekeeper.schemas.tables import QUERIES, query_rows, write_parquet
+from gamekeeper.schemas.tables import QUERIES, many_query_rows, write_parquet
 from gamekeeper.schemas.tensor import Tensor
 
 
@@ -98,7 +98,7 @@ def write_values(
                 labels=[0] * len(part),
             )
             kind = (kinds or {}).get(account, "benign")
-            batches.append(query_rows(event, first, trace=trace, kind=kind))
+            batches.append(many_query_rows([event], [first], trace=trace, kind=kind))
             first += len(part)
     write_parquet(pa.Table.from_batches(batches, schema=QUERIES), path)
     return path

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gamekeeper.schemas.event import QueryEvent, encode_event, event_key
-from gamekeeper.schemas.tables import QUERIES, query_rows, write_parquet
+from gamekeeper.schemas.tables import QUERIES, many_query_rows, write_parquet
 from gamekeeper.schemas.tensor import Tensor
 from gamekeeper.schemas.verdict import Verdict, encode_verdict
 from gamekeeper.stream.kafka import producer
@@ -46,7 +46,9 @@ def write_trace(path: Path, made: list[QueryEvent], trace: str | None = None) ->
     batches = []
     for event in made:
         first = counts.get(event.account, 0)
-        batches.append(query_rows(event, first, trace=trace, kind="benign" if trace else None))
+        batches.append(
+            many_query_rows([event], [first], trace=trace, kind="benign" if trace else None)
+        )
         counts[event.account] = first + len(event)
     write_parquet(pa.Table.from_batches(batches, schema=QUERIES), path)
     return path

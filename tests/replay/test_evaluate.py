@@ -37,7 +37,7 @@ from gamekeeper.replay.report import tabulate
 from gamekeeper.replay.trace import Life, open_trace, read_trace
 from gamekeeper.schemas.errors import ProfileError, TraceError
 from gamekeeper.schemas.event import QueryEvent
-from gamekeeper.schemas.tables import QUERIES, SCORES, VERDICTS, query_rows, write_parquet
+from gamekeeper.schemas.tables import QUERIES, SCORES, VERDICTS, many_query_rows, write_parquet
 from gamekeeper.schemas.tensor import Tensor
 
 WARM = 3  # queries that the toy detectors take before they are ready
@@ -117,7 +117,7 @@ def write_lives(path: Path, lives: dict[Any, list[int]] = LIVES) -> Path:
                 inputs=Tensor.from_array(np.full((len(rows), 2), first, np.float32)),
                 labels=rows,
             )
-            batches.append(query_rows(event, first, trace="t", kind=kind))
+            batches.append(many_query_rows([event], [first], trace="t", kind=kind))
             first += len(rows)
     write_parquet(pa.Table.from_batches(batches, schema=QUERIES), path)
     return path
@@ -208,7 +208,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         chosen = [life for life in store.lives if life.kind == "benign"][:2]
         chosen += [life for life in store.lives if life.kind in {"papernot", "tramer"}]
         rows = [
-            query_rows(each.event, each.first, trace=each.trace, kind=each.kind)
+            many_query_rows([each.event], [each.first], trace=each.trace, kind=each.kind)
             for life in chosen
             for each in store.life(life)
             if each.first + len(each.event) <= 300

@@ -28,7 +28,7 @@ from gamekeeper.replay.commands_profile import profile
 from gamekeeper.replay.fitting import PAIRS, Reading, center, cut, delta, nearest
 from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.event import QueryEvent
-from gamekeeper.schemas.tables import QUERIES, query_rows, write_parquet
+from gamekeeper.schemas.tables import QUERIES, many_query_rows, write_parquet
 from gamekeeper.schemas.tensor import Tensor
 
 SPECS: dict[str, dict[str, Any]] = {
@@ -91,7 +91,7 @@ def written(images: list[np.ndarray[Any, Any]], path: Path, *, embedded: bool = 
                 if embedded
                 else None,
             )
-            batches.append(query_rows(event, first, trace="plain", kind="benign"))
+            batches.append(many_query_rows([event], [first], trace="plain", kind="benign"))
     write_parquet(pa.Table.from_batches(batches, schema=QUERIES), path)
     return path
 

@@ -18,7 +18,7 @@ from traces import events, write_trace
 from gamekeeper.replay.trace import SAMPLE, open_trace, read_trace, trace_files
 from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.event import QueryEvent
-from gamekeeper.schemas.tables import QUERIES, query_rows
+from gamekeeper.schemas.tables import QUERIES, many_query_rows
 from gamekeeper.schemas.tensor import Tensor
 
 
@@ -92,7 +92,9 @@ def test_truth_columns(tmp_path: Path) -> None:
         labels=[1, 2],
         probabilities=None,
     )
-    rows = query_rows(event, 0, trace="t", kind="papernot", synthetic=[False, True], round=[0, 3])
+    rows = many_query_rows(
+        [event], [0], trace="t", kind="papernot", synthetic=[False, True], round=[0, 3]
+    )
     pq.write_table(pa.Table.from_batches([rows]), tmp_path / "a.parquet")
     [read] = read_trace([tmp_path / "a.parquet"])
     assert read == (event, 0, "t", "papernot", [False, True], [0, 3], event.time)

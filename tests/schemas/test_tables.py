@@ -20,7 +20,6 @@ from gamekeeper.schemas.tables import (
     VERDICTS,
     events_from_rows,
     many_query_rows,
-    query_rows,
     score_rows,
     verdict_rows,
     write_parquet,
@@ -119,7 +118,9 @@ def test_rows_are_the_obvious_ones_and_come_back(make_event: MakeEvent, data: An
 def test_recorded_traces_carry_their_labels(make_event: MakeEvent) -> None:
     """`synthetic` and `round` may be one value for the event, or one per query."""
     event = make_event(rows=3)
-    batch = query_rows(event, 7, trace="t", kind="papernot", synthetic=True, round=[0, 1, 1])
+    batch = many_query_rows(
+        [event], [7], trace="t", kind="papernot", synthetic=True, round=[0, 1, 1]
+    )
     expected = obvious_rows(event, 7, trace="t", kind="papernot", synthetic=True)
     assert as_rows(batch) == [
         {**row, "round": number} for row, number in zip(expected, [0, 1, 1], strict=True)
@@ -136,7 +137,7 @@ def test_no_events_give_no_rows() -> None:
 
 def test_columns_that_may_be_null_may_be_absent(make_event: MakeEvent) -> None:
     """A trace made elsewhere needs ten columns, in any order, with any kind of string."""
-    table = pa.Table.from_batches([query_rows(make_event(), 0)])
+    table = pa.Table.from_batches([many_query_rows([make_event()], [0])])
     ten = [field.name for field in QUERIES if not field.nullable][::-1]
     assert len(ten) == 10
     other = table.select(ten)
@@ -191,7 +192,7 @@ def test_faults_are_named_by_row(make_event: MakeEvent, name: str, value: Any, m
 
 def test_columns_of_another_kind_are_refused(make_event: MakeEvent) -> None:
     """A missing or mistyped column is named."""
-    table = pa.Table.from_batches([query_rows(make_event(), 0)])
+    table = pa.Table.from_batches([many_query_rows([make_event()], [0])])
     with pytest.raises(TraceError, match="'tensor'"):
         list(events_from_rows(table.drop_columns(["tensor"])))
     position = table.column_names.index("query")
@@ -202,7 +203,7 @@ def test_columns_of_another_kind_are_refused(make_event: MakeEvent) -> None:
 
 def test_an_event_without_end_is_refused(make_event: MakeEvent) -> None:
     """Rows that count on and on are not collected beyond the limit."""
-    batch = query_rows(make_event(rows=9), 0)
+    batch = many_query_rows([make_event(rows=9)], [0])
     with pytest.raises(TraceError, match="more than 4"):
         list(events_from_rows([batch], Limits(max_rows=4)))
 
@@ -253,7 +254,9 @@ def test_verdict_rows(make_verdict: MakeVerdict) -> None:
 
 def test_parquet_round_trip(tmp_path: Path, make_event: MakeEvent) -> None:
     """A written table comes back with the same columns and values, in a folder made for it."""
-    table = pa.Table.from_batches([query_rows(make_event(), 0, kind="benign", synthetic=False)])
+    table = pa.Table.from_batches(
+        [many_query_rows([make_event()], [0], kind="benign", synthetic=False)]
+    )
     path = tmp_path / "date=2026-01-01" / "part.parquet"
     write_parquet(table, path)
     back = pq.ParquetFile(path).read()
@@ -280,7 +283,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path, make_event: MakeEvent
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, make_event: MakeEvent) -> None:
     """What cannot be written raises, and leaves neither half a file nor a temporary one."""
     path = tmp_path / "part.parquet"
-    write_parquet(query_rows(make_event(), 0), path)
+    write_parquet(many_query_rows([make_event()], [0]), path)
     before = path.read_bytes()
     unwritable = pa.table(
         {
@@ -296,12 +299,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, make_event: MakeEven
     assert [entry.name for entry in tmp_path.iterdir()] == ["part.parquet"]
     (tmp_path / "file").touch()
     with pytest.raises(TraceError, match="cannot be written"):
-        write_parquet(query_rows(make_event(), 0), tmp_path / "file" / "part.parquet")
+        write_parquet(many_query_rows([make_event()], [0]), tmp_path / "file" / "part.parquet")
 
 
 def test_large_tensors_are_cut_into_row_groups(tmp_path: Path, make_event: MakeEvent) -> None:
     """A reader of one row group needs about 64 MiB, however large the rows are."""
     inputs = Tensor.from_array(np.zeros((6, 5 * 2**20), np.uint32))
     path = tmp_path / "large.parquet"
-    write_parquet(query_rows(make_event(rows=6, inputs=inputs), 0), path)
+    write_parquet(many_query_rows([make_event(rows=6, inputs=inputs)], [0]), path)
     assert pq.ParquetFile(path).num_row_groups == 2
