@@ -162,6 +162,11 @@ def override(profile: Profile, sets: Iterable[str], detectors: Sequence[str] = (
             policy = _change_policy(policy, option, value)
         elif name not in chosen:
             raise ProfileError(f"--set {text}: no detector {name!r} runs; add --detector {name}")
+        elif option == "secret":
+            raise ProfileError(
+                f"--set {name}.secret: arguments are seen by every user of the machine; leave it "
+                "out: `gamekeeper calibrate` draws one into the profile"
+            )
         elif option == "threshold":
             chosen[name] = msgspec.structs.replace(chosen[name], threshold=_number(text, value))
         else:

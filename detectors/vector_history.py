@@ -44,12 +44,12 @@ class Bounds(NamedTuple):
     @property
     def key(self) -> bytes:
         """Stretch the secret to a key of the hash."""
-        return blake2b(str(self.secret).encode()).digest()
+        return _key(self.secret)
 
     @property
     def shown(self) -> list[int | str]:
         """List the bounds for state and messages, the secret by its fingerprint."""
-        return [*self[:-1], blake2b(self.key, digest_size=8).hexdigest()]
+        return [*self[:-1], fingerprint(self.secret)]
 
     def check(self) -> None:
         """Raise `ProfileError` where the bounds make no sense."""
@@ -64,6 +64,19 @@ class Bounds(NamedTuple):
             )
         if not 0 <= self.secret < 2**64:
             raise ProfileError("secret is a whole number from 0 to 2**64 - 1, best drawn at random")
+
+
+def fingerprint(secret: int) -> str:
+    """Name a secret without giving it away: 16 hex digits.
+
+    >>> fingerprint(1) == fingerprint(1), fingerprint(1) == fingerprint(2)
+    (True, False)
+    """
+    return blake2b(_key(secret), digest_size=8).hexdigest()
+
+
+def _key(secret: int) -> bytes:
+    return blake2b(str(secret).encode()).digest()
 
 
 class Added(NamedTuple):

@@ -19,17 +19,17 @@ from gamekeeper.detectors.profile import (
     load_profile,
     override,
 )
-from gamekeeper.replay import contamination
+from gamekeeper.replay import contamination, false_alarms
 from gamekeeper.replay.benign_lives import naming
 from gamekeeper.replay.calibrate import Calibration, Plan
 from gamekeeper.replay.calibrate import calibrate as run_calibration
 from gamekeeper.replay.evaluate import cores
-from gamekeeper.replay.false_alarms import HEADINGS, JUDGEMENTS, cells, document
+from gamekeeper.replay.false_alarms import HEADINGS, JUDGEMENTS, cells
 from gamekeeper.replay.fitting import FITTED
 from gamekeeper.replay.maxima import Maxima
 from gamekeeper.replay.options import detector_option, format_option, jobs_option
 from gamekeeper.replay.output import json_line, print_table, printable, progress, warn
-from gamekeeper.replay.profiles import adopt, promised, write_profile
+from gamekeeper.replay.profiles import adopt, document, promised, write_profile
 from gamekeeper.schemas.errors import ProfileError
 
 STARTING: dict[str, Callable[[], dict[str, Any]]] = {
@@ -172,7 +172,7 @@ def _base(
                 f"{profile} has networks; give their folder with --networks, or name the detectors "
                 "without one with --detector"
             )
-        return _with_secret(base, sets), Path()
+        return _with_secret(base), Path()
     if profile is not None:
         raise click.UsageError("give --networks or --profile, not both")
     chosen = detectors or ("prada", *_served(networks))
@@ -189,10 +189,8 @@ def _base(
     return override(base, sets), out.parent
 
 
-def _with_secret(base: Profile, sets: tuple[str, ...]) -> Profile:
-    """Draw similarity's secret where there is only the public one and --set gives none."""
-    if any(each.startswith("similarity.secret=") for each in sets):
-        return base
+def _with_secret(base: Profile) -> Profile:
+    """Draw similarity's secret where there is only the public one."""
     drawn = tuple(
         msgspec.structs.replace(each, options={**each.options, "secret": secrets.randbits(63)})
         if each.detector == "similarity" and not each.options.get("secret")
@@ -257,9 +255,9 @@ def _document(
         "traces": list(traces),
         "out": str(out),
         "plan": msgspec.structs.asdict(plan),
-        "profile": {"hash": result.profile.hash, **msgspec.structs.asdict(result.profile)},
+        "profile": document(result.profile),
         "rank": result.rank,
-        "measured": [document(row) for row in result.measured],
+        "measured": [false_alarms.document(row) for row in result.measured],
         "suspects": [
             {"account": each.life.account, "population": each.life.trace}
             | {key: value for key, value in each._asdict().items() if key != "life"}

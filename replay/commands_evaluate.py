@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-import msgspec
 import pyarrow as pa
 
 from gamekeeper.detectors.profile import Profile, override
@@ -15,7 +14,7 @@ from gamekeeper.replay.evaluate import BATCH, LifeResult, cores
 from gamekeeper.replay.evaluate import evaluate as run_evaluation
 from gamekeeper.replay.options import detector_option, format_option, jobs_option
 from gamekeeper.replay.output import json_line, print_table, progress, warn
-from gamekeeper.replay.profiles import open_profile
+from gamekeeper.replay.profiles import document, open_profile
 from gamekeeper.replay.report import DEFINITIONS, HEADINGS, Row, cells, tabulate
 from gamekeeper.replay.sweep import COLUMNS, PLOTS, check, choices, clear
 from gamekeeper.replay.sweep import FILE as SWEPT
@@ -128,23 +127,23 @@ def _sweep(out: Path, profile: Profile) -> Swept:
 def _document(
     traces: tuple[str, ...], out: Path, profile: Profile, rows: list[Row], swept: Swept | None
 ) -> dict[str, Any]:
-    document: dict[str, Any] = {
+    told: dict[str, Any] = {
         "schema": 1,
         "traces": list(traces),
         "out": str(out),
-        "profile": {"hash": profile.hash, **msgspec.structs.asdict(profile)},
+        "profile": document(profile),
         "results": rows,
         "definitions": DEFINITIONS,
     }
     if swept:
-        document["sweep"] = {
+        told["sweep"] = {
             "file": str(out / SWEPT),
             "rows": len(swept.table),
             "columns": COLUMNS,
             "plots": list(map(str, swept.plots)),
             "choices": [choice.document() for choice in choices(swept.table)],
         }
-    return document
+    return told
 
 
 def _print(profile: Profile, rows: list[Row], out: Path) -> None:

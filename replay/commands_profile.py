@@ -6,15 +6,15 @@ import signal
 from pathlib import Path
 
 import click
-import msgspec
 
 from gamekeeper.detectors.profile import Profile
+from gamekeeper.replay import false_alarms
 from gamekeeper.replay.benign_lives import naming
 from gamekeeper.replay.evaluate import cores
-from gamekeeper.replay.false_alarms import HEADINGS, JUDGEMENTS, cells, document, overall
+from gamekeeper.replay.false_alarms import HEADINGS, JUDGEMENTS, cells, overall
 from gamekeeper.replay.options import format_option, jobs_option
 from gamekeeper.replay.output import json_line, print_table, printable, progress, warn
-from gamekeeper.replay.profiles import differences, open_profile, options, promised
+from gamekeeper.replay.profiles import differences, document, open_profile, options, promised
 from gamekeeper.replay.verify import Verification
 from gamekeeper.replay.verify import verify as run_verification
 
@@ -37,7 +37,7 @@ def show(path: Path | None, form: str) -> None:
     """
     shown, _ = open_profile(path)
     if form == "json":
-        click.echo(json_line({"hash": shown.hash, **msgspec.structs.asdict(shown)}))
+        click.echo(json_line(document(shown)))
         return
     click.echo(printable(f"profile {shown.name} ({shown.hash}) for {_models(shown)}"))
     print_table(
@@ -147,9 +147,9 @@ def _report(checked: Profile, traces: tuple[str, ...], result: Verification, for
                 {
                     "schema": 1,
                     "traces": list(traces),
-                    "profile": {"hash": checked.hash, **msgspec.structs.asdict(checked)},
+                    "profile": document(checked),
                     "promise": overall(result.measured).judgement,
-                    "measured": [document(row) for row in result.measured],
+                    "measured": [false_alarms.document(row) for row in result.measured],
                     "short": [life.account for life in result.short],
                 }
             )

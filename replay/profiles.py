@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +21,7 @@ from gamekeeper.detectors.profile import (
     default_profile,
     load_profile,
 )
+from gamekeeper.detectors.vector_history import fingerprint
 from gamekeeper.schemas.errors import ProfileError
 
 SHIPPED = Path(str(files("gamekeeper.replay"))) / "sample" / "profile.json"
@@ -80,13 +81,33 @@ def _adopt(source: Path, out: Path, feature: str) -> NetworkRef:
 
 
 def options(each: DetectorProfile) -> dict[str, Any]:
-    """Give all of a detector's options: what the profile sets, and the defaults.
+    """Give all of a detector's options to look at: what the profile sets, and the defaults.
 
     >>> options(DetectorProfile(detector="prada-v1", options={"window": 50}))["window"]
     50
     """
     known = inspect.signature(DETECTORS[each.detector]).parameters
-    return {name: each.options.get(name, known[name].default) for name in known}
+    return shown({name: each.options.get(name, known[name].default) for name in known})
+
+
+def shown(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the fingerprint in the place of a secret that was drawn; 0, the public one, stays.
+
+    >>> shown({"delta": 0.5, "secret": 0})
+    {'delta': 0.5, 'secret': 0}
+    >>> shown({"delta": 0.5, "secret": 12345})["secret"]
+    '87ced71f17f6f1c9'
+    """
+    secret = given.get("secret")
+    return {**given, "secret": fingerprint(secret)} if secret else dict(given)
+
+
+def document(profile: Profile) -> dict[str, Any]:
+    """Lay a profile out in JSON's types, with its hash, and without its secrets."""
+    detectors = [
+        msgspec.structs.replace(each, options=shown(each.options)) for each in profile.detectors
+    ]
+    return {"hash": profile.hash, **msgspec.structs.asdict(profile), "detectors": detectors}
 
 
 def flat(profile: Profile) -> dict[str, Any]:

@@ -219,7 +219,7 @@ def test_the_ood_detector_joins_where_its_network_is(
 
 
 def test_each_calibration_draws_its_own_secret(trace: Path, networks: Path, tmp_path: Path) -> None:
-    """Who reads the source must not know which vectors are kept; --set makes it repeatable."""
+    """Who reads the source, or what is printed, must not know which vectors are kept."""
     secrets = set()
     for name in ("one", "two"):
         result = calibrated(trace, networks, tmp_path / f"{name}.json", "--detector", "similarity")
@@ -227,29 +227,53 @@ def test_each_calibration_draws_its_own_secret(trace: Path, networks: Path, tmp_
         [only] = load_profile(tmp_path / f"{name}.json").detectors
         secrets.add(only.options["secret"])
     assert len(secrets) == 2
-    sets = ("--set", "similarity.secret=5", "--set", "similarity.delta=0.125")
-    result = calibrated(trace, networks, tmp_path / "three.json", "--detector", "similarity", *sets)
-    assert result.exit_code == 0, result.output
-    [only] = load_profile(tmp_path / "three.json").detectors
-    assert (only.options["secret"], only.options["delta"]) == (5, 0.125)
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    json_too = ("--format", "json", "--jobs", "1")
+    delta = ("--set", "similarity.delta=0.125")
+    printed = [
+        run(profile, "show", one),
+        run(profile, "show", one, "--format", "json"),
+        run(profile, "diff", one, two),
+        run(profile, "verify", one, trace, *json_too),
+        run(evaluate, trace, "--out", tmp_path / "out", "--profile", one, *json_too),
+        calibrated(trace, networks, two, "--detector", "similarity", "--format", "json", *delta),
+    ]
+    [only] = load_profile(two).detectors
+    assert only.options["delta"] == 0.125
+    secrets.add(only.options["secret"])
+    for each in printed:
+        assert each.exit_code in (0, 1), each.output
+        assert "secret" in each.stdout
+        assert not [secret for secret in secrets if str(secret) in each.output]
+
+
+def test_a_secret_is_never_an_argument(trace: Path, networks: Path, tmp_path: Path) -> None:
+    """Other users see arguments; what is said names no secret either."""
+    sets = ("--set", "similarity.secret=8675309")
+    for result in (
+        calibrated(trace, networks, tmp_path / "a.json", "--detector", "similarity", *sets),
+        run(evaluate, trace, "--out", tmp_path, "--detector", "similarity", *sets),
+    ):
+        assert "draws one into the profile" in str(result.exception)
+        assert "8675309" not in str(result.exception)
 
 
 def test_events_own_embeddings_get_a_secret_too(
     images: list[np.ndarray[Any, Any]], tmp_path: Path
 ) -> None:
-    """Similarity without a network draws one as well, unless --set gives it."""
+    """Similarity without a network draws one as well, unless the profile has one."""
     path = written(images, tmp_path / "embedded.parquet", embedded=True)
     options = ("--alpha", "0.25", "--life", str(LIFE), "--jobs", "1", "--detector", "similarity")
     options += ("--set", "similarity.delta=40")
     found = []
-    for sets in ((), (), ("--set", "similarity.secret=0")):
+    for more in ((), (), ("--profile", tmp_path / "1.json")):
         out = tmp_path / f"{len(found)}.json"
-        result = run(calibrate, path, "--out", out, *options, *sets)
+        result = run(calibrate, path, "--out", out, *options, *more)
         assert result.exit_code == 0, result.output
         [only] = load_profile(out).detectors
         found.append(only.options["secret"])
-    assert found[2] == 0
-    assert len(set(found)) == 3
+    assert 0 not in found
+    assert found[0] != found[1] == found[2]
 
 
 def test_what_is_wrong_with_networks_is_said(trace: Path, networks: Path, tmp_path: Path) -> None:
