@@ -12,7 +12,7 @@ import duckdb
 
 from gamekeeper.replay.options import data_option
 from gamekeeper.replay.output import csv_lines, json_line, print_table, warn
-from gamekeeper.replay.sql import Answer, connect, describe, run, view_help
+from gamekeeper.replay.sql import Answer, absence, connect, describe, lacking, run, view_help
 from gamekeeper.schemas.errors import GamekeeperError
 
 _TABLE_ROWS = 1000  # more than anyone reads on a screen
@@ -52,16 +52,18 @@ def sql(data: Path, form: str, statement: str | None) -> None:
     """Run one statement, or those that are typed or piped in."""
     connection = connect(data)
     if statement is not None:
-        _answer(connection, statement, form)
+        _answer(connection, data, statement, form)
     elif sys.stdin.isatty():
-        _prompt(connection, form)
+        _prompt(connection, data, form)
     else:
-        _answer(connection, sys.stdin.read(), form)
+        _answer(connection, data, sys.stdin.read(), form)
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, text: str, form: str) -> None:
+def _answer(connection: duckdb.DuckDBPyConnection, data: Path, text: str, form: str) -> None:
     for answer in run(connection, text):
         _print(answer, form)
+    for table in lacking(data, text):
+        warn(absence(data, table))
 
 
 def _print(answer: Answer, form: str) -> None:
@@ -78,20 +80,20 @@ def _print(answer: Answer, form: str) -> None:
             warn(f"the first {_TABLE_ROWS} rows; --format csv or json prints all")
 
 
-def _prompt(connection: duckdb.DuckDBPyConnection, form: str) -> None:
+def _prompt(connection: duckdb.DuckDBPyConnection, data: Path, form: str) -> None:
     import readline  # noqa: F401 - gives `input` history and editing
 
     click.echo(_DOTS)
     for statement in _statements():
         try:
-            _command(connection, statement, form)
+            _command(connection, data, statement, form)
         except GamekeeperError as error:
             warn(str(error))
         except KeyboardInterrupt:
             warn("interrupted")
 
 
-def _command(connection: duckdb.DuckDBPyConnection, statement: str, form: str) -> None:
+def _command(connection: duckdb.DuckDBPyConnection, data: Path, statement: str, form: str) -> None:
     match statement.rstrip("; "):
         case "":
             return
@@ -102,7 +104,7 @@ def _command(connection: duckdb.DuckDBPyConnection, statement: str, form: str) -
         case unknown if unknown.startswith("."):
             warn(f"{unknown}: no such command; .help lists them")
         case _:
-            _answer(connection, statement, form)
+            _answer(connection, data, statement, form)
 
 
 def _statements() -> Iterator[str]:

@@ -13,6 +13,7 @@ import click
 from gamekeeper.replay.options import data_option
 from gamekeeper.replay.orders import order_close
 from gamekeeper.replay.output import cell, json_line, print_table, printable, warn
+from gamekeeper.replay.sql import absence, missing
 from gamekeeper.replay.verdicts import HEADINGS, explain, find, from_tables, from_topic, listed
 from gamekeeper.schemas.ocsf import to_ocsf
 from gamekeeper.schemas.verdict import Verdict, encode_verdict
@@ -72,7 +73,7 @@ def list_command(data: Path, brokers: str | None, form: str, follow: bool) -> No
     elif brokers:
         _print(from_topic(_settings(brokers), follow=False, skipped=warn), form, stream=False)
     else:
-        _print(from_tables(data), form, stream=False)
+        _print(_tabled(data), form, stream=False)
 
 
 @verdicts.command("show", epilog="Example: gamekeeper verdicts show 2f1c --data results")
@@ -81,9 +82,7 @@ def list_command(data: Path, brokers: str | None, form: str, follow: bool) -> No
 @_form("text")
 def show_command(uid: str, data: Path, brokers: str | None, form: str) -> None:
     """Show one finding with its evidence; the first digits of its uid are enough."""
-    known = (
-        from_topic(_settings(brokers), follow=False, skipped=warn) if brokers else from_tables(data)
-    )
+    known = from_topic(_settings(brokers), follow=False, skipped=warn) if brokers else _tabled(data)
     found = find(known, uid)
     if form == "text":
         click.echo(explain(found))
@@ -105,12 +104,20 @@ def close_command(uid: str, data: Path, brokers: str | None, analyst: str, note:
     (or KAFKA_BOOTSTRAP_SERVERS) to the worker, which answers with a verdict.
     """
     settings = _settings(brokers)
-    known = from_topic(settings, follow=False, skipped=warn) if brokers else from_tables(data)
+    known = from_topic(settings, follow=False, skipped=warn) if brokers else _tabled(data)
     latest = find(known, uid)[-1]
     if latest.activity == "close":
         raise click.UsageError(f"finding {latest.finding} is closed already")
     order_close(settings, latest, analyst=analyst, note=note)
     click.echo(f"ordered to close finding {latest.finding} of account {printable(latest.account)}")
+
+
+def _tabled(data: Path) -> list[Verdict]:
+    """Read a folder's verdicts; say where it has no such table: that is no good news."""
+    found = from_tables(data)
+    if missing(data, "verdicts"):
+        warn(absence(data, "verdicts"))
+    return found
 
 
 def _settings(brokers: str | None) -> Settings:

@@ -19,7 +19,22 @@ from gamekeeper.schemas.tables import QUERIES, SCORES, VERDICTS
 
 TABLES = {"queries": QUERIES, "scores": SCORES, "verdicts": VERDICTS}
 
+WRITERS = {
+    "queries": "`gamekeeper sink --queries` writes it, and so does `gamekeeper record`",
+    "scores": "`gamekeeper sink --scores` and `gamekeeper evaluate` write it",
+    "verdicts": "is it the folder of `gamekeeper sink --out` or `gamekeeper evaluate --out`?",
+}
+"""What to think of where a table is missing."""
+READS = {
+    **{table: table for table in TABLES},
+    **dict.fromkeys(["findings", "accounts", "alarms_by_day", "evidence"], "verdicts"),
+    "queries_per_account": "queries",
+    "peaks": "scores",
+}
+"""The table without which a table or view is empty; `accounts` only tells less without others."""
+
 _HELP = re.compile(r"^-- (?P<name>\w+): (?P<text>.+)$", re.MULTILINE)
+_READ = re.compile(r'\b(?:FROM|JOIN)\s+"?(\w+)', re.IGNORECASE)
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 _BATCH_ROWS = 1000
 
@@ -82,6 +97,22 @@ def run(connection: duckdb.DuckDBPyConnection, text: str) -> list[Answer]:
     return answers
 
 
+def lacking(folder: Path, text: str) -> list[str]:
+    """List the tables that statements name after FROM or JOIN and that have no file yet."""
+    read = {READS.get(name.lower()) for name in _READ.findall(text)}
+    return [table for table in TABLES if table in read and missing(folder, table)]
+
+
+def missing(folder: Path, table: str) -> bool:
+    """Say whether a table has no file yet."""
+    return next((folder / table).rglob("*.parquet"), None) is None
+
+
+def absence(folder: Path, table: str) -> str:
+    """Say that a table is missing, which an empty answer does not."""
+    return f"{folder}: holds no `{table}` table yet; {WRITERS[table]}"
+
+
 def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
     """List tables and views: name, what one row is, columns."""
     text = {
@@ -100,7 +131,7 @@ def _open_table(
     connection.from_arrow(schema.empty_table()).create(f"_no_{table}")
     files = connection.table(f"_no_{table}")
     with _mapped(folder):
-        if next(folder.rglob("*.parquet"), None) is not None:
+        if not missing(folder.parent, table):
             files = connection.read_parquet(
                 f"{glob.escape(str(folder))}/**/*.parquet",
                 hive_partitioning=True,

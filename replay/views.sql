@@ -12,7 +12,7 @@ SELECT * FROM _no_verdicts UNION ALL BY NAME SELECT * FROM _files_verdicts;
 
 -- Ready views. The comment above one is its help: `name: what one row is`.
 
--- findings: one per finding, its present status, how it was opened, its worst moment and evidence
+-- findings: one per finding, open or closed, how it was opened, its worst moment and evidence
 CREATE VIEW findings AS
 WITH changes AS (
     SELECT * FROM verdicts
@@ -24,9 +24,8 @@ SELECT
     model,
     detector,
     CASE last(activity ORDER BY query, last_time, activity = 'close')
-        WHEN 'create' THEN 'open'
-        WHEN 'update' THEN 'updated'
-        ELSE 'closed'
+        WHEN 'close' THEN 'closed'
+        ELSE 'open'
     END AS status,
     last(severity ORDER BY query, last_time, activity = 'close') AS severity,
     min(queries) FILTER (activity = 'create') AS queries_to_detection,
@@ -59,11 +58,11 @@ found AS (
     SELECT
         account,
         model,
-        count(*) FILTER (status <> 'closed') AS open,
+        count(*) FILTER (status = 'open') AS open,
         count(*) AS findings,
         min(queries_to_detection) AS queries_to_detection,
         list_sort(list(DISTINCT detector)) AS detectors,
-        coalesce(list_sort(list(DISTINCT detector) FILTER (status <> 'closed')), []) AS agreeing
+        coalesce(list_sort(list(DISTINCT detector) FILTER (status = 'open')), []) AS agreeing
     FROM findings
     GROUP BY account, model
 )

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from traces import START, events, write_trace
 from verdict_tables import make_verdict
 
 from gamekeeper.replay.commands_sql import sql as command
-from gamekeeper.replay.sql import TABLES, connect, describe, run, view_help
+from gamekeeper.replay.sql import READS, TABLES, connect, describe, run, view_help
 from gamekeeper.schemas.errors import SettingsError, TraceError
 from gamekeeper.schemas.tables import SCORES, score_rows, verdict_rows, write_parquet
 
@@ -66,13 +67,9 @@ def test_missing_tables_are_empty(tmp_path: Path) -> None:
 
 
 def test_findings_follow_their_verdicts(folder: Path) -> None:
-    """One row per finding: how it was opened, its worst moment, its present status."""
+    """One row per finding: how it was opened, its worst moment, whether it is still open."""
     first, second = rows(folder, "FROM findings ORDER BY account")
-    assert (first["account"], first["status"], first["severity"]) == (
-        "account 0",
-        "updated",
-        "high",
-    )
+    assert (first["account"], first["status"], first["severity"]) == ("account 0", "open", "high")
     assert first["queries_to_detection"] == 4
     assert first["changes"] == 2  # a doubled verdict counts once
     assert first["statistic"] == 0.09
@@ -80,6 +77,12 @@ def test_findings_follow_their_verdicts(folder: Path) -> None:
     assert (second["account"], second["status"]) == ("account 1", "closed")
     assert second["closed"] == second["changed"] > second["opened"]
     assert second["statistic"] == 0.06
+
+
+def test_what_was_raised_again_is_among_the_open_findings(folder: Path) -> None:
+    """An analyst who asks for open findings must not miss the worst ones."""
+    [worst] = rows(folder, "FROM findings WHERE status = 'open'")
+    assert (worst["account"], worst["changes"]) == ("account 0", 2)
 
 
 def test_accounts_have_a_standing(folder: Path) -> None:
@@ -186,6 +189,23 @@ def test_command_formats(folder: Path) -> None:
         document["account"] for document in documents
     ]
     assert all(document["account"] in plain.stdout for document in documents)
+
+
+def test_tables_that_are_missing_are_said(tmp_path: Path) -> None:
+    """Nothing in an empty folder must not read as if nobody stole; what was written says enough."""
+
+    def said(statement: str) -> list[str]:
+        result = CliRunner().invoke(command, ["--data", str(tmp_path), statement])
+        assert result.exit_code == 0, result.output
+        return re.findall(r"holds no `(\w+)` table yet", result.stderr)
+
+    assert said("FROM findings") == said("FROM accounts") == ["verdicts"]
+    assert said("SELECT count(*) FROM queries; FROM peaks") == ["queries", "scores"]
+    assert said("SELECT 1") == []
+    write_parquet(verdict_rows([]), tmp_path / "verdicts" / "a.parquet")
+    assert said("FROM findings") == said("FROM accounts") == []
+    assert said("SELECT queries FROM verdicts JOIN scores USING (account)") == ["scores"]
+    assert set(READS) == {*TABLES, *view_help()}
 
 
 def test_long_answers_in_a_table_say_so(folder: Path) -> None:

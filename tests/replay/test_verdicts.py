@@ -51,6 +51,16 @@ def test_list_is_the_default(folder: Path, arguments: list[str]) -> None:
     assert result.stdout.index("account 1") < result.stdout.index("account 0")
 
 
+def test_a_folder_without_verdicts_is_said(tmp_path: Path) -> None:
+    """An empty list must not read as if there were no thieves; an empty table is good news."""
+    result = CliRunner().invoke(command, ["--data", str(tmp_path)])
+    assert result.exit_code == 0
+    assert f"{tmp_path}: holds no `verdicts` table yet" in result.stderr
+    assert "gamekeeper sink --out" in result.stderr
+    write_parquet(verdict_rows([]), tmp_path / "verdicts" / "a.parquet")
+    assert CliRunner().invoke(command, ["--data", str(tmp_path)]).stderr == ""
+
+
 def test_formats(folder: Path) -> None:
     """JSON lines are the verdicts, OCSF lines their Detection Findings."""
     lines, ocsf = (
