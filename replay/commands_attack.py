@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,7 +207,6 @@ def _steal(
     from gamekeeper.replay.victims.find import classes_of, identity
     from gamekeeper.replay.victims.find import victim as find_victim
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop is told how to go on
     torch.set_num_threads(1)  # sums are then added in one order, which going on depends on
     options = _options(sets)
     target = find_victim(victim)

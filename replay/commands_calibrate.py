@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,7 +118,6 @@ def calibrate(
     threshold is high enough among those that at most ALPHA of such accounts ever alarm. What too
     few or too short accounts cannot carry is refused. Accounts held out then measure the rate.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop ends the processes, too
     base, folder = _base(profile, networks, sets, detectors, out)
     plan = Plan(
         alpha=alpha,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +78,6 @@ def evaluate(
     """
     if not traces:
         raise click.UsageError("name a trace, or the word `sample` for the one that ships")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop ends the processes, too
     opened, networks = open_profile(profile)
     chosen = override(opened, sets, detectors)
     if sweep:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import time
 
 import click
@@ -59,7 +58,6 @@ def play(
     """
     settings = Settings.from_env(os.environ)
     manner = Manner(speed=speed, prefix=account_prefix, restamp=restamp)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     begun = time.monotonic()
     with progress() as bar:
         task = bar.add_task("queries", total=None)

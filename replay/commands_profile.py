@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import click
@@ -112,7 +111,6 @@ def verify(
     The exit code is 1 where the promise is broken: where the whole 95 % interval of the accounts
     that ever alarm, by any detector, is above the promised rate.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop ends the processes, too
     checked, networks = open_profile(path)
     with progress() as bar:
         task = bar.add_task("reading", total=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 import click
@@ -61,7 +60,6 @@ def record(
     wanted = Wanted(
         start=start, until_idle=until_idle, queries=queries, seconds=seconds, accounts=accounts
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop ends the trace properly
     if wanted.until_idle is wanted.queries is wanted.seconds is None:
         warn("recording until Ctrl-C")
     with progress(TextColumn("{task.fields[what]}"), TimeElapsedColumn()) as bar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -81,6 +82,7 @@ def _print(answer: Answer, form: str) -> None:
 
 
 def _prompt(connection: duckdb.DuckDBPyConnection, data: Path, form: str) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Ctrl-C does not end a prompt
     import readline  # noqa: F401 - gives `input` history and editing
 
     click.echo(_DOTS)

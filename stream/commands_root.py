@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import signal
+from types import FrameType
 from typing import Any, Final, NamedTuple
 
 import click
@@ -142,3 +144,13 @@ def main() -> None:
 
     Settings come from the environment: KAFKA_BOOTSTRAP_SERVERS and GAMEKEEPER_...
     """
+    signal.signal(signal.SIGTERM, _stop)  # `broker`, `serve` and `sink` set their own
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, and with it a pool's processes, which a signal to this one spares."""
+    from multiprocessing import active_children  # where there is a pool, it is imported already
+
+    for child in active_children():
+        child.terminate()
+    signal.default_int_handler(number, frame)
