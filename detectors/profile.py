@@ -11,13 +11,16 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from gamekeeper.detectors.base import Featurizer
 from gamekeeper.detectors.catalog import DETECTORS, build
 from gamekeeper.schemas.errors import ProfileError
+
+Mode = Literal["latch", "reset"]
+MODES: tuple[str, ...] = get_args(Mode)
 
 
 class DetectorProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +50,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     papers, the detector forgets everything and goes on, so that each alarm is a finding of its own.
     """
 
-    mode: Literal["latch", "reset"] = "latch"
+    mode: Mode = "latch"
     close_after: float | None = None
 
 
@@ -109,10 +112,17 @@ def load_profile(path: Path) -> Profile:
     """Read a profile from a JSON file; `ProfileError` names the file and the fault."""
     try:
         profile = msgspec.json.decode(path.read_bytes(), type=Profile)
+    except FileNotFoundError as error:
+        raise ProfileError(
+            f"{path}: no such file; `gamekeeper calibrate --out` writes one"
+        ) from error
     except OSError as error:
         raise ProfileError(f"{path}: cannot read the profile: {error.strerror}") from error
     except msgspec.MsgspecError as error:
-        raise ProfileError(f"{path}: not a profile: {error}") from error
+        raise ProfileError(
+            f"{path}: not a profile, or not all of one: {error}; `gamekeeper calibrate --out` "
+            "writes one"
+        ) from error
     if profile.schema != 1:
         raise ProfileError(f"{path}: profile schema {profile.schema}; this version reads 1")
     return resolve(profile)
@@ -227,7 +237,11 @@ def _number(text: str, value: Any) -> float:
 
 
 def _change_policy(policy: Policy, option: str, value: Any) -> Policy:
+    valid = {"mode": f"there are: {', '.join(MODES)}", "close_after": "give seconds, or null"}
+    if option not in valid:
+        raise ProfileError(f"policy has no option {option!r}; it has: {', '.join(valid)}")
     try:
         return msgspec.convert({**msgspec.structs.asdict(policy), option: value}, Policy)
     except msgspec.ValidationError as error:
-        raise ProfileError(f"--set policy.{option}: {error}") from error
+        said = value if isinstance(value, str) else json.dumps(value)
+        raise ProfileError(f"--set policy.{option}={said}: {valid[option]}") from error

@@ -104,10 +104,15 @@ class Similarity(Detector):
         """
         if pairs not in RULES:
             raise ProfileError(f"similarity.pairs is {pairs!r}; there are: {', '.join(RULES)}")
+        if delta == 0:
+            raise ProfileError(
+                "similarity.delta is not set: it depends on the encoder; `gamekeeper calibrate "
+                "--networks FOLDER` chooses it, or give --set similarity.delta=..."
+            )
         if not 0 < delta < math.inf:
             raise ProfileError(
-                f"similarity.delta is {delta}: give the distance below which two embeddings are "
-                "similar, such as the 0.01 % quantile of benign queries' distances to the nearest"
+                f"similarity.delta is {delta}: give the distance, above 0, below which two "
+                "embeddings are similar"
             )
         self.threshold = THRESHOLD
         bounds = Bounds(history, megabytes, reserve, keep, secret)

@@ -15,6 +15,7 @@ from gamekeeper.replay.orders import order_close
 from gamekeeper.replay.output import cell, json_line, print_table, printable, warn
 from gamekeeper.replay.sql import absence, missing
 from gamekeeper.replay.verdicts import HEADINGS, explain, find, from_tables, from_topic, listed
+from gamekeeper.schemas.errors import SettingsError
 from gamekeeper.schemas.ocsf import to_ocsf
 from gamekeeper.schemas.verdict import Verdict, encode_verdict
 from gamekeeper.stream.settings import BROKERS, Settings
@@ -121,7 +122,12 @@ def _tabled(data: Path) -> list[Verdict]:
 
 
 def _settings(brokers: str | None) -> Settings:
-    return Settings.from_env({**os.environ, **({BROKERS: brokers} if brokers else {})})
+    try:
+        return Settings.from_env({**os.environ, **({BROKERS: brokers} if brokers else {})})
+    except SettingsError as error:
+        raise SettingsError(
+            str(error).replace(f"{BROKERS}=", "--brokers ") if brokers else str(error)
+        ) from error
 
 
 def _print(found: Iterable[Verdict], form: str, *, stream: bool) -> None:

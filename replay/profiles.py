@@ -38,6 +38,11 @@ def open_profile(path: Path | None) -> tuple[Profile, Path]:
         return default_profile(), Path()
     if path == Path("sample"):
         path = SHIPPED
+    if not path.exists():
+        raise ProfileError(
+            f"{path}: no such file; `gamekeeper calibrate --out` writes one, `sample` ships with "
+            "the package"
+        )
     return load_profile(path), path.parent
 
 

@@ -24,6 +24,10 @@ SAMPLE_NAME: Final = "sample"
 
 # Few enough rows that a batch of large images stays far below Arrow's 2 GiB per binary array.
 _BATCH_ROWS: Final = 256
+SOURCES: Final = (
+    "traces come from `gamekeeper record`, `gamekeeper attack` or `gamekeeper sink --queries`"
+)
+"""What to say of a file that is none."""
 _REQUIRED: Final = (
     *("account", "model", "query", "time", "event", "row"),
     *("tensor", "dtype", "shape", "label"),
@@ -78,13 +82,13 @@ def read_batches(file: TraceFile) -> Iterator[pa.RecordBatch]:
                 yield _normal(file, batch, row)
                 row += batch.num_rows
     except (OSError, pa.ArrowException) as error:
-        raise TraceError(f"{file.path}: cannot be read as a trace: {error}") from error
+        raise TraceError(f"{file.path}: cannot be read as a trace: {error}; {SOURCES}") from error
 
 
 def _check_columns(path: Path, schema: pa.Schema) -> None:
     missing = [name for name in _REQUIRED if name not in schema.names]
     if missing:
-        raise TraceError(f"{path}: not a trace: no column {', '.join(missing)}")
+        raise TraceError(f"{path}: not a trace: no column {', '.join(missing)}; {SOURCES}")
 
 
 def _normal(file: TraceFile, batch: pa.RecordBatch, first: int) -> pa.RecordBatch:

@@ -61,8 +61,9 @@ ADVICE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = 
 )
 # A refused password or certificate looks the same: kafka-python tries again until it times out.
 UNREACHABLE = (
-    f"check that a broker answers there, {BROKERS} and GAMEKEEPER_SECURITY_PROTOCOL, _SASL_..., "
-    "_TLS_..."
+    "if no broker runs there, start one with `gamekeeper broker`, or name yours with "
+    f"{BROKERS} (or --brokers, where a command has it); else check GAMEKEEPER_SECURITY_PROTOCOL, "
+    "_SASL_..., _TLS_..."
 )
 
 

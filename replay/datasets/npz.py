@@ -26,8 +26,12 @@ def npz_parts(path: Path) -> Iterator[Part]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             inputs, labels = (_one_of(path, archive, names) for names in (INPUTS, LABELS))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise TraceError(f"{path}: not an archive of plain arrays: {error}") from error
+    except (OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        # What numpy says is left out: it advises to unpickle, which runs whatever the file says.
+        raise TraceError(
+            f"{path}: not a readable npz archive of plain arrays; write one with "
+            "numpy.savez(path, x=images, y=labels)"
+        ) from error
     labels = labels.reshape(len(labels), -1)[:, 0] if labels.size == len(labels) else labels
     if labels.dtype.kind not in "iu" or labels.shape != inputs.shape[:1]:
         raise TraceError(

@@ -83,6 +83,20 @@ def test_what_no_detector_understands_is_refused(text: str):
         override(default_profile(), [text])
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("policy.mode=foo", "--set policy.mode=foo: there are: latch, reset"),
+        ("policy.close_after=soon", "--set policy.close_after=soon: give seconds"),
+        ("policy.moode=latch", "it has: mode, close_after"),
+    ],
+)
+def test_what_a_policy_may_be_is_said(text: str, message: str):
+    """Its two options and their values are listed."""
+    with pytest.raises(ProfileError, match=message):
+        override(default_profile(), [text])
+
+
 def test_an_unknown_detector_is_refused_with_the_known_ones():
     """The message lists the detectors there are."""
     with pytest.raises(ProfileError, match="prada"):
@@ -96,7 +110,7 @@ def test_a_detector_named_twice_is_refused():
         resolve(msgspec.structs.replace(default_profile(), detectors=twice))
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"schema": 9}', '{"name": "x", "colour": 1}'])
+@pytest.mark.parametrize("text", ["", "{}", '{"schema": 9}', '{"name": "x", "colour": 1}', '{"na'])
 def test_a_broken_profile_file_names_itself(tmp_path: Path, text: str):
     """The error begins with the path."""
     path = tmp_path / "broken.json"
@@ -106,8 +120,8 @@ def test_a_broken_profile_file_names_itself(tmp_path: Path, text: str):
 
 
 def test_a_missing_profile_file_names_itself(tmp_path: Path):
-    """So does the one that is not there."""
-    with pytest.raises(ProfileError, match=r"nowhere\.json"):
+    """So does the one that is not there, with what writes one."""
+    with pytest.raises(ProfileError, match=r"nowhere\.json: no such file; `gamekeeper calibrate"):
         load_profile(tmp_path / "nowhere.json")
 
 

@@ -379,7 +379,7 @@ def test_evidence_is_json():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "delta is 0.0: give"),
+        ({}, "delta is not set.*gamekeeper calibrate"),
         ({"delta": -1.0}, "delta"),
         ({"delta": float("inf")}, "delta"),
         ({"delta": float("nan")}, "delta"),

@@ -195,10 +195,14 @@ def test_what_is_no_trace(tmp_path: Path) -> None:
     """A missing path, an empty folder and a file that is not Parquet are named."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.parquet").write_text("hello")
+    np.savez(tmp_path / "set.npz", x=np.zeros(3))
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "table.parquet")
     for name, message in {
         "missing": "no such trace",
         "empty": "no .parquet file",
-        "text.parquet": "cannot be read as a trace",
+        "text.parquet": "cannot be read as a trace.*traces come from `gamekeeper record`",
+        "set.npz": "cannot be read as a trace.*traces come from `gamekeeper record`",
+        "table.parquet": "not a trace: no column account.*traces come from `gamekeeper record`",
     }.items():
         with pytest.raises(TraceError, match=message) as caught:
             list(read_trace([tmp_path / name]))

@@ -61,6 +61,12 @@ def test_a_folder_without_verdicts_is_said(tmp_path: Path) -> None:
     assert CliRunner().invoke(command, ["--data", str(tmp_path)]).stderr == ""
 
 
+def test_a_wrong_address_is_blamed_on_its_option() -> None:
+    """Who gives --brokers looks for the fault there, not in the environment."""
+    result = CliRunner().invoke(command, ["--brokers", "nonsense"])
+    assert str(result.exception).startswith("--brokers 'nonsense': wanted host:port")
+
+
 def test_formats(folder: Path) -> None:
     """JSON lines are the verdicts, OCSF lines their Detection Findings."""
     lines, ocsf = (
