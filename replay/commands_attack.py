@@ -157,7 +157,7 @@ def attack() -> None:
 @click.command("list", epilog="Example: gamekeeper attack list --format json")
 @format_option
 def list_attacks(form: str) -> None:
-    """List the attacks: a line, the paper's section and the options of each."""
+    """List the attacks, with the papers' sections and options."""
     print_entries("attack", ATTACKS, form)
 
 

@@ -17,5 +17,5 @@ def evasion() -> None:
 @evasion.command("list", epilog="Example: gamekeeper evasion list --format json")
 @format_option
 def list_evasions(form: str) -> None:
-    """List the evasions: a line, the paper's section and the options of each."""
+    """List the evasions, with the papers' sections and options."""
     print_entries("evasion", EVASIONS, form)

@@ -106,8 +106,9 @@ def verify(
     jobs: int | None,
     form: str,
 ) -> None:
-    """Measure a profile's promise again, on benign traces that calibration never saw.
+    """Measure a profile's promise again, on other benign traces.
 
+    Calibration must not have seen them.
     The exit code is 1 where the promise is broken: where the whole 95 % interval of the accounts
     that ever alarm, by any detector, is above the promised rate.
     """

@@ -36,13 +36,16 @@ def verdicts() -> None:
     """List verdicts (without a command), show a finding with its evidence, or close it.
 
     They are read from the tables of a folder, or from the topic if --brokers names a cluster.
+    Without a command, the options are those of `list`: see `gamekeeper verdicts list --help`.
     """
 
 
 def _source(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say where verdicts come from."""
     for option in (
-        click.option("--brokers", metavar="HOST:PORT", help="Read the topic of this cluster."),
+        click.option(
+            "--brokers", metavar="HOST:PORT", help="Read this cluster's topic, not the tables."
+        ),
         data_option,
     ):
         command = option(command)
@@ -82,7 +85,10 @@ def list_command(data: Path, brokers: str | None, form: str, follow: bool) -> No
 @_source
 @_form("text")
 def show_command(uid: str, data: Path, brokers: str | None, form: str) -> None:
-    """Show one finding with its evidence; the first digits of its uid are enough."""
+    """Show one finding with its evidence.
+
+    The first digits of its uid are enough.
+    """
     known = from_topic(_settings(brokers), follow=False, skipped=warn) if brokers else _tabled(data)
     found = find(known, uid)
     if form == "text":
@@ -101,8 +107,9 @@ def show_command(uid: str, data: Path, brokers: str | None, form: str) -> None:
 def close_command(uid: str, data: Path, brokers: str | None, analyst: str, note: str) -> None:
     """Close an open finding; its detector begins anew for the account.
 
-    The finding is looked up as by `show`; the order goes through the queries topic of --brokers
-    (or KAFKA_BOOTSTRAP_SERVERS) to the worker, which answers with a verdict.
+    The finding is looked up as by `show`: in the tables, or with --brokers in the topic. The order
+    goes through the queries topic of --brokers (or else KAFKA_BOOTSTRAP_SERVERS) to the worker,
+    which answers with a verdict.
     """
     settings = _settings(brokers)
     known = from_topic(settings, follow=False, skipped=warn) if brokers else _tabled(data)

@@ -72,11 +72,12 @@ def train(
     seed: int,
     form: str,
 ) -> None:
-    """Train an image classifier as a victim, and report its accuracy on rows held out.
+    """Train an image classifier as a victim, and report its accuracy.
 
-    DATA are traces (or the word `sample`), of which the benign accounts' queries and the labels
-    that they were answered are used, folders with one sub-folder of images per class, IDX files,
-    npz with x and y, or Parquet with `label` and an encoded `image`.
+    It is measured on rows held out. DATA are traces (or the word `sample`), of which the benign
+    accounts' queries and the labels that they were answered are used, folders with one sub-folder
+    of images per class, IDX files, npz with x and y, or Parquet with `label` and an encoded
+    `image`.
     """
     dataset = read_data(data, limit=limit, seed=seed, model=model, group=group)
     plan = VictimPlan(layers, epochs, held_out, seed)

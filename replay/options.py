@@ -8,6 +8,7 @@ import click
 
 data_option = click.option(
     "--data",
+    metavar="DIR",
     type=click.Path(path_type=Path),
     default=Path("gamekeeper-data"),
     show_default=True,

@@ -46,6 +46,14 @@ def test_each_help_ends_with_an_example(name: str) -> None:
     assert f"gamekeeper {name}" in shown.output
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_line_of_a_list_of_commands_is_cut_off(name: str) -> None:
+    """The first sentence of each command says what it does on one line of a terminal."""
+    shown = CliRunner().invoke(main, [name, "--help"], terminal_width=80).output
+    listed = shown.partition("Commands:")[2]
+    assert not [line for line in listed.splitlines() if line.endswith("...")]
+
+
 def test_version() -> None:
     """`--version` prints the installed version."""
     assert run("--version").output.strip().endswith(importlib.metadata.version("gamekeeper"))
