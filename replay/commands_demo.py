@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -106,7 +109,17 @@ def _summary(report: Report, folder: Path) -> None:
         f"{len(report.false_alarms)} of {honest} honest accounts flagged"
         + (f": {', '.join(report.false_alarms)}" if report.false_alarms else ""),
         f"{queries} queries in {report.seconds:.0f} s; tables and logs are in {folder}",
-        f'next: gamekeeper sql --data {folder} "{NEXT}"',
+        f'next: {command()} sql --data {folder} "{NEXT}"',
     ]
     for line in lines:
         console.print(line, soft_wrap=True)
+
+
+def command() -> str:
+    """Spell this command as it was started: after `make demo` it is not on the path."""
+    started = sys.argv[0]
+    if started == shutil.which("gamekeeper"):
+        return "gamekeeper"
+    if Path(started).name == "gamekeeper":
+        return shlex.quote(started)
+    return f"{shlex.quote(sys.executable)} -m gamekeeper.stream.cli"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gamekeeper.replay.commands_demo import demo
+from gamekeeper.replay.commands_demo import command, demo
 from gamekeeper.replay.demo import Report, Watched
 from gamekeeper.replay.processes import Process, ProcessError, running
 
@@ -20,9 +21,9 @@ from gamekeeper.replay.processes import Process, ProcessError, running
 def test_the_demo_ends_well_and_its_last_line_works(tmp_path: Path):
     """Every attacker is caught, no honest account is, and the SQL line finds the verdicts."""
     folder = tmp_path / "demo"
-    command = [sys.executable, "-m", "gamekeeper.stream.cli"]
+    started = [sys.executable, "-m", "gamekeeper.stream.cli"]
     done = subprocess.run(
-        [*command, "demo", "--seconds", "2", "--out", str(folder)],
+        [*started, "demo", "--seconds", "2", "--out", str(folder)],
         capture_output=True,
         text=True,
         timeout=180,
@@ -31,9 +32,9 @@ def test_the_demo_ends_well_and_its_last_line_works(tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^(\d+) of \1 attackers caught$", done.stdout, re.MULTILINE)
     assert re.search(r"^0 of \d+ honest accounts flagged$", done.stdout, re.MULTILINE)
-    line = done.stdout.strip().splitlines()[-1].removeprefix("next: gamekeeper ")
+    line = done.stdout.strip().splitlines()[-1].removeprefix("next: ")
     answer = subprocess.run(
-        [*command, *shlex.split(line), "--format", "json"],
+        [*shlex.split(line), "--format", "json"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -41,6 +42,23 @@ def test_the_demo_ends_well_and_its_last_line_works(tmp_path: Path):
     )
     caught = [row for row in done.stdout.splitlines() if "caught at query" in row]
     assert len(answer.stdout.splitlines()) == len(caught)
+
+
+@pytest.mark.parametrize(
+    ("started", "spelt"),
+    [
+        (".venv/bin/gamekeeper", ".venv/bin/gamekeeper"),
+        ("/on the path/gamekeeper", "gamekeeper"),
+        ("/somewhere/stream/cli.py", f"{shlex.quote(sys.executable)} -m gamekeeper.stream.cli"),
+    ],
+)
+def test_the_command_is_spelt_as_it_was_started(
+    started: str, spelt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is said to come next can be pasted, on the path or not."""
+    monkeypatch.setattr(sys, "argv", [started, "demo"])
+    monkeypatch.setattr(shutil, "which", lambda _: "/on the path/gamekeeper")
+    assert command() == spelt
 
 
 def test_a_used_folder_is_refused(tmp_path: Path):
