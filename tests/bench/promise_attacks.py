@@ -89,7 +89,8 @@ def caught(attacks: Any, limits: dict[str, float]) -> str:
 def tabulate(attacks: Any, limits: dict[str, float]) -> list[str]:
     """Lay out detection per attack: by each detector alone and by any."""
     lines = [
-        f"Caught, median and worst queries to detection, of {RUNS} runs of {BUDGET} queries each:",
+        f"Caught, median and worst queries to detection, of {RUNS} "
+        f"{'run' if RUNS == 1 else 'runs'} of {BUDGET} queries each:",
         "",
         f"| attack | {' | '.join(limits)} | any |",
         "| --- |" + " --- |" * (len(limits) + 1),
