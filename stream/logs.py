@@ -2,7 +2,8 @@
 
 `GAMEKEEPER_LOG_FORMAT` is `json` or `console` (the default on a terminal), `GAMEKEEPER_LOG_LEVEL`
 one of the standard library's level names. What is logged never holds a secret: settings are not
-logged, and `Secret` shows itself as `***`.
+logged, `Secret` shows itself as `***`, and of the requests that log in, which Kafka's clients show
+whole at DEBUG, only the names are logged.
 """
 
 from __future__ import annotations
@@ -23,6 +24,21 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 # Faust and aiokafka tell each rebalance step by step; of interest is that there was one.
 QUIET = {"aiokafka": "WARNING", "faust": "WARNING", "mode": "WARNING", "kafka": "WARNING"}
+
+
+class _LoginFilter(logging.Filter):
+    """Leaves only the names of SASL's requests and responses: PLAIN's hold the password."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record through, without credentials."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(_without_credentials(each) for each in record.args)
+        return True
+
+
+def _without_credentials(argument: object) -> object:
+    name = type(argument).__name__
+    return name if name.startswith("Sasl") else argument
 
 
 def _shared() -> list[Any]:
@@ -63,7 +79,14 @@ def logging_config(style: Style, level: str) -> dict[str, Any]:
                 ],
             }
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structlog"}},
+        "filters": {"login": {"()": _LoginFilter}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "structlog",
+                "filters": ["login"],  # on the handler: it sees what any logger passes on
+            }
+        },
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
             name: {"level": quiet if level in ("INFO", "WARNING") else level}

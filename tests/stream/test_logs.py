@@ -27,10 +27,29 @@ except ValueError as error:
     log.error("failed", exc_info=error)
 """
 
+# What Kafka's clients log while they log in by PLAIN: the first line is theirs, the others are
+# logged as in kafka/net/connection.py and aiokafka/conn.py.
+LOGIN = """
+import logging, os
+from aiokafka.protocol.admin import SaslAuthenticateRequest_v0, SaslAuthenticateRequest_v1
+from kafka.protocol.parser import KafkaProtocol
+from kafka.protocol.sasl import SaslAuthenticateRequest
+from gamekeeper.stream.logs import configure
+configure(os.environ)
+token = b"\\0keeper\\0hunter2"
+request = SaslAuthenticateRequest(token)
+request.API_VERSION = 1
+KafkaProtocol().send_request(request)
+logging.getLogger("kafka.net.connection").debug("%s Request %d: %s", "connection", 1, request)
+for kind in (SaslAuthenticateRequest_v0, SaslAuthenticateRequest_v1):
+    assert "hunter2" in repr(kind(token))
+    logging.getLogger("aiokafka.conn").debug("Request to %s:%d %d: %s", "host", 9, 1, kind(token))
+"""
 
-def run(**environ: str) -> tuple[str, str]:
-    """Run the program; return its stdout and stderr."""
-    done = python(PROGRAM, **environ)
+
+def run(program: str = PROGRAM, **environ: str) -> tuple[str, str]:
+    """Run a program; return its stdout and stderr."""
+    done = python(program, **environ)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
@@ -52,6 +71,14 @@ def test_secrets_stay_out() -> None:
     for style in ("json", "console"):
         _, err = run(GAMEKEEPER_LOG_FORMAT=style)
         assert "hunter2" not in err.replace('secret_local = "hunter2"', "")
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_login_is_logged_without_its_password(style: str) -> None:
+    """At DEBUG, requests that log in are named, whichever client sends them, and not shown."""
+    _, err = run(LOGIN, GAMEKEEPER_LOG_LEVEL="DEBUG", GAMEKEEPER_LOG_FORMAT=style)
+    assert err.count("SaslAuthenticateRequest") == 4
+    assert "hunter2" not in err
 
 
 def test_the_level_lets_more_or_less_through() -> None:
