@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +11,7 @@ import pyarrow.parquet
 
 from gamekeeper.schemas.columns import arrow
 from gamekeeper.schemas.errors import TraceError
+from gamekeeper.schemas.files import whole
 
 # Tensor bytes per row group, so that a reader of one group needs little memory.
 _GROUP_BYTES: Final = 64 * 2**20
@@ -27,19 +25,16 @@ def write_parquet(table: pa.Table | pa.RecordBatch, path: Path) -> None:
     """
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _mapped(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _write(table.combine_chunks(), temporary)
-            _sync(temporary)
-            temporary.replace(path)
-            _sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    try:
+        with whole(path) as temporary:
+            write_rows(table, temporary)
+    except (OSError, pa.ArrowException) as error:
+        raise TraceError(f"{path}: cannot be written: {error}") from error
 
 
-def _write(table: pa.Table, path: Path) -> None:
+def write_rows(table: pa.Table, path: Path) -> None:
+    """Write a table as it comes; raises `OSError` or `pyarrow.ArrowException`."""
+    table = table.combine_chunks()
     short = [field.name for field in table.schema if not _is_bulky(field.type)]
     arrow.parquet.write_table(
         table,
@@ -63,20 +58,3 @@ def _group_rows(table: pa.Table) -> int:
 
 def _is_bulky(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_nested(kind)
-
-
-def _sync(path: Path) -> None:
-    """Make a file's content, or a folder's names, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise TraceError(f"{path}: cannot be written: {error}") from error

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
-from gamekeeper.stream.lanes import Lane, QueryLane, ScoreLane, VerdictLane
+from gamekeeper.stream.lanes import QueryLane, ScoreLane, VerdictLane
 from gamekeeper.stream.logs import configure
 from gamekeeper.stream.settings import Settings
 from gamekeeper.stream.sink import Sink
+from gamekeeper.stream.sink_lane import Lane
 
 
 @click.command(epilog="Example: gamekeeper sink --out /srv/gamekeeper --queries")

@@ -4,9 +4,10 @@ Batches are cut by count, bytes and time. A batch's files are written, fsynced a
 only then is its offset committed. A sink that takes a partition over removes what lies beyond the
 committed offset and reads on from there, so cuts may fall elsewhere and nothing is there twice.
 
-Before files are touched, the committed offset is committed once more: Kafka refuses that to a
-member whose partitions have gone to another while it was suspended. Sinks that share the work
-must share the folder: query numbers and known ids are restored from its files.
+Between writing files and moving them to their places, the committed offset is committed once
+more: Kafka refuses that to a member whose partitions have gone to another while it was suspended.
+Where it is suspended just after that, the other has swept away what it is about to move. Sinks
+that share the work must share the folder: query numbers and known ids are restored from its files.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,15 @@ from kafka import ConsumerRebalanceListener, OffsetAndMetadata, errors
 
 from gamekeeper.schemas.errors import BrokerError, TraceError
 from gamekeeper.stream.kafka import broker_errors, consumer
-from gamekeeper.stream.lanes import Lane, Record
 from gamekeeper.stream.settings import Settings
-from gamekeeper.stream.sink_files import Partition, group_of
+from gamekeeper.stream.sink_files import Drafts, Numbered, Partition, forget, group_of
+from gamekeeper.stream.sink_lane import Lane, Record, memory_offset
 
 log = structlog.get_logger("gamekeeper.sink")
 
 POLL_MS = 200
 COMMIT_MS = 5_000
+OPEN_SECONDS = 1.0  # between two polls; who does not poll for long is taken for dead
 NOT_A_MEMBER = (
     errors.CommitFailedError,
     errors.FencedInstanceIdError,
@@ -78,6 +80,8 @@ class Sink:
         self._topics = topics
         self._stopped = stopped
         self._lanes: dict[Any, Lane] = {}
+        self._opening: dict[Any, tuple[Lane, Iterator[None]]] = {}
+        self._turns = 0
         self._owned: set[Any] = set()
         self._consumer: Any = None
         self._waiting_since: float | None = None
@@ -128,8 +132,7 @@ class Sink:
             # Records of a partition whose lane is not open come again once it is.
             if place in self._lanes:
                 self._take(self._lanes[place], records)
-        for place in self._owned - self._lanes.keys():
-            self._open(place)
+        self._open_some()
         if self._is_time():
             self._flush()
 
@@ -161,30 +164,61 @@ class Sink:
             or time.monotonic() - self._waiting_since >= settings.sink_seconds
         )
 
-    def _open(self, place: Any) -> None:
-        """Begin with a partition, at its committed offset; try again later if it moves away."""
-        lane_type = self._topics[place.topic]
-        files = Partition(self._folder, lane_type.table, place.topic, place.partition)
-        with broker_errors(
-            self._settings.brokers, "open", topic=place.topic, partition=place.partition
-        ):
-            try:
-                start = self._begin(place, files)
-                if not self._commit({place: start}):
-                    return
-                files.forget(start)
-                lane = lane_type(files, start)
-                self._consumer.seek(place, start)
-            except (errors.RetriableError, errors.IllegalStateError) as error:
-                log.warning("cannot open a partition yet", **_said(place), error=str(error))
+    def _open_some(self) -> None:
+        """Go on opening partitions, in turn, for no longer than a poll can wait."""
+        deadline = time.monotonic() + OPEN_SECONDS
+        waiting = sorted(self._owned - self._lanes.keys())
+        self._turns += 1
+        for at in range(len(waiting)):
+            place = waiting[(at + self._turns) % len(waiting)]
+            with broker_errors(
+                self._settings.brokers, "open", topic=place.topic, partition=place.partition
+            ):
+                try:
+                    self._open(place, deadline)
+                except (errors.RetriableError, errors.IllegalStateError) as error:
+                    log.warning("cannot open a partition yet", **_said(place), error=str(error))
+            if time.monotonic() >= deadline:
                 return
+
+    def _open(self, place: Any, deadline: float) -> None:
+        """Begin with a partition, or go on restoring its lane until the deadline."""
+        if place not in self._opening and not self._claim(place):
+            return
+        lane, steps = self._opening[place]
+        for _ in steps:
+            if time.monotonic() >= deadline:
+                return
+        del self._opening[place]
+        self._consumer.seek(place, lane.start)
+        self._consumer.resume(place)
         self._lanes[place] = lane
 
-    def _begin(self, place: Any, files: Partition) -> int:
+    def _claim(self, place: Any) -> bool:
+        """Make sure that a partition is ours, and its files those below the committed offset."""
+        lane_type = self._topics[place.topic]
+        files = Partition(self._folder, lane_type.table, place.topic, place.partition)
+        if place in self._consumer.assignment():
+            self._consumer.pause(place)  # what came before its lane is open would be read twice
+        files.sweep()
+        found = files.files()
+        start = self._start(place, files, found)
+        doubtful = [each.path for each in [*found, *files.rejections()] if each.offset >= start]
+        if (memory_offset(files) or 0) > start:
+            doubtful.append(files.memory)
+        if not self._commit({place: start}):
+            return False
+        forget(doubtful)
+        lane = lane_type(files, start)
+        steps = lane.restore([each for each in found if each.offset < start])
+        self._opening[place] = lane, steps
+        return True
+
+    def _start(self, place: Any, files: Partition, found: Sequence[Numbered]) -> int:
         """Decide at which offset to begin; `TraceError` where folder and topic do not match."""
         committed: int | None = self._consumer.committed(place, timeout_ms=COMMIT_MS)
         first: int = self._consumer.beginning_offsets([place])[place]
-        if committed is None and files.files():
+        if committed is None and (found or files.memory.exists()):
             raise TraceError(
                 f"{files.folder}: its files of topic {place.topic} partition {place.partition} are "
                 f"not of the topic at {self._settings.brokers}, which was made anew or whose "
@@ -201,6 +235,7 @@ class Sink:
     def _close(self, places: Collection[Any]) -> None:
         """Drop partitions that have moved; what is not committed is read again, by whoever."""
         for place in places:
+            self._opening.pop(place, None)
             lane = self._lanes.pop(place, None)
             if lane is not None:
                 self._bytes -= sum(len(record.value or b"") for record in lane.records)
@@ -210,15 +245,26 @@ class Sink:
     def _flush(self) -> None:
         """Write what is in hand, then commit it."""
         lanes = {place: lane for place, lane in self._lanes.items() if lane.records}
-        if not lanes or not self._commit({place: lane.start for place, lane in lanes.items()}):
+        if not lanes or not self._write(lanes):
             return
-        for place, lane in lanes.items():
-            rows, rejected = lane.write()
-            log.info("wrote", **_said(place), end=lane.next, rows=rows, rejected=rejected)
         if self._commit({place: lane.next for place, lane in lanes.items()}):
             for lane in lanes.values():
                 lane.done()
             self._bytes, self._waiting_since = 0, None
+
+    def _write(self, lanes: Mapping[Any, Lane]) -> bool:
+        """Put the lanes' files in place; false, with the lanes dropped, if they have moved."""
+        with Drafts() as drafts:
+            counts = {place: lane.write(drafts) for place, lane in lanes.items()}
+            if not self._commit({place: lane.start for place, lane in lanes.items()}):
+                return False
+            if not drafts.publish():
+                log.warning("partitions moved before their files were in place")
+                self._close(lanes)
+                return False
+        for place, (rows, rejected) in counts.items():
+            log.info("wrote", **_said(place), end=lanes[place].next, rows=rows, rejected=rejected)
+        return True
 
     def _commit(self, offsets: Mapping[Any, int]) -> bool:
         """Commit; false, with the partitions dropped, if they are not ours any more.

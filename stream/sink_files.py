@@ -3,6 +3,7 @@
     DIR/sink.json                                              the consumer group that fills DIR
     DIR/<table>/date=YYYY-MM-DD/<topic>-<partition>-<first offset>.parquet
     DIR/rejected/<topic>-<partition>-<first offset>.jsonl      records that could not be read
+    DIR/memory/<topic>-<partition>.parquet                     what a lane has to know to go on
 
 The files of one batch are named by the batch's first offset. Those below the committed offset are
 for good; those at or beyond it are left over from a crash, and are removed before the partition
@@ -13,16 +14,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+import pyarrow as pa
 
 from gamekeeper.schemas.errors import TraceError
+from gamekeeper.schemas.files import make_folder, sync, temporary_for
 
 DIGITS = 20  # enough for any 64-bit offset, so that names sort like offsets
 REJECTED = "rejected"
+MEMORY = "memory"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -32,6 +39,13 @@ class Rejected(NamedTuple):
     offset: int
     path: str
     reason: str
+
+
+class Numbered(NamedTuple):
+    """A batch's file and the first offset in its name; they sort oldest first."""
+
+    offset: int
+    path: Path
 
 
 class Partition(NamedTuple):
@@ -47,45 +61,116 @@ class Partition(NamedTuple):
         day = (EPOCH + timedelta(microseconds=time)).date().isoformat()
         return self.folder / self.table / f"date={day}" / f"{self._stem}{offset:0{DIGITS}}.parquet"
 
-    def files(self, below: int | None = None) -> list[Path]:
-        """List its table files, oldest first; only those whose first offset is below a number."""
-        found = (self.folder / self.table).glob(f"date=*/{self._stem}*.parquet")
-        numbered = [(self._offset(path), path) for path in found]
-        return [
-            path
-            for offset, path in sorted(numbered, key=lambda pair: (pair[0] or 0, pair[1]))
-            if offset is not None and (below is None or offset < below)
-        ]
+    def rejected(self, offset: int) -> Path:
+        """Name the file of a batch's rejected records."""
+        return self.folder / REJECTED / f"{self._stem}{offset:0{DIGITS}}.jsonl"
 
-    def forget(self, offset: int) -> None:
-        """Remove what a crash left: files from the offset on, and half-written ones."""
-        kept = set(self.files(below=offset))
-        doubtful = [path for path in self.files() if path not in kept]
-        doubtful += [path for path in self._rejected() if (self._offset(path) or 0) >= offset]
-        doubtful += (self.folder / self.table).glob(f"date=*/.{self._stem}*.tmp")
-        doubtful += (self.folder / REJECTED).glob(f".{self._stem}*.tmp")
-        for path in doubtful:
-            path.unlink(missing_ok=True)
+    @property
+    def memory(self) -> Path:
+        """Name the file of what a lane has to know to go on."""
+        return self.folder / MEMORY / f"{self.topic}-{self.partition}.parquet"
 
-    def reject(self, offset: int, rejected: Sequence[Rejected]) -> None:
-        """Write down a batch's unreadable records, as JSON lines; `TraceError` if it cannot."""
-        place = {"topic": self.topic, "partition": self.partition}
-        lines = [json.dumps({**place, **record._asdict()}) + "\n" for record in rejected]
-        path = self.folder / REJECTED / f"{self._stem}{offset:0{DIGITS}}.jsonl"
-        _write(path, "".join(lines))
+    def files(self) -> list[Numbered]:
+        """List its table files, oldest first."""
+        found = _names(self._days(), rf"{re.escape(self._stem)}(\d{{{DIGITS}}})\.parquet")
+        return sorted(Numbered(int(name[1]), path) for path, name in found)
+
+    def rejections(self) -> list[Numbered]:
+        """List its files of rejected records, oldest first."""
+        folders = [self.folder / REJECTED]
+        found = _names(folders, rf"{re.escape(self._stem)}(\d{{{DIGITS}}})\.jsonl")
+        return sorted(Numbered(int(name[1]), path) for path, name in found)
+
+    def sweep(self) -> None:
+        """Remove half-written files: whoever is still about to rename them cannot do so any more.
+
+        What is renamed before is there for all to see once this has returned.
+        """
+        batch = rf"\.{re.escape(self._stem)}\d{{{DIGITS}}}\.(parquet|jsonl)\..*\.tmp"
+        memory = rf"\.{re.escape(self.memory.name)}\..*\.tmp"
+        forget(path for path, _ in _names([*self._days(), self.folder / REJECTED], batch))
+        forget(path for path, _ in _names([self.memory.parent], memory))
 
     @property
     def _stem(self) -> str:
         return f"{self.topic}-{self.partition}-"
 
-    def _offset(self, path: Path) -> int | None:
-        """Read the first offset out of a name; None in the name of another topic's file."""
-        digits = path.stem.removeprefix(self._stem)
-        return int(digits) if digits.isdecimal() and len(digits) == DIGITS else None
+    def _days(self) -> list[Path]:
+        return [path for path, _ in _names([self.folder / self.table], "date=.*")]
 
-    def _rejected(self) -> list[Path]:
-        found = (self.folder / REJECTED).glob(f"{self._stem}*.jsonl")
-        return [path for path in found if self._offset(path) is not None]
+
+def _names(folders: Iterable[Path], pattern: str) -> Iterator[tuple[Path, re.Match[str]]]:
+    """Find what is named by a pattern; a folder may have a million files, most of them others'."""
+    wanted = re.compile(pattern)
+    for folder in folders:
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                name = wanted.fullmatch(entry.name)
+                if name is not None:
+                    yield folder / entry.name, name
+
+
+def forget(paths: Iterable[Path]) -> None:
+    """Remove files for good."""
+    folders = set()
+    for path in list(paths):
+        path.unlink(missing_ok=True)
+        folders.add(path.parent)
+    for folder in folders:
+        sync(folder)
+
+
+class Drafts:
+    """Files that are written beside their places and moved there together, or not at all.
+
+    Between the two there is time to ask whether they may be. At the end of its block those that
+    were not moved are removed.
+    """
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._paths: dict[Path, Path] = {}
+
+    def __enter__(self) -> Self:
+        """Do nothing yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove what is not in its place."""
+        for temporary in self._paths:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def add(self, path: Path) -> Iterator[Path]:
+        """Give a temporary path to write to; `TraceError` if that cannot be done."""
+        temporary = temporary_for(path)
+        with _told(path):
+            make_folder(path.parent)
+            self._paths[temporary] = path
+            yield temporary
+            sync(temporary)
+
+    def publish(self) -> bool:
+        """Move all to their places; false if one has been swept away, `TraceError` for the rest."""
+        for temporary, path in self._paths.items():
+            with _told(path):
+                try:
+                    temporary.replace(path)
+                except FileNotFoundError:
+                    return False
+        for folder in {path.parent for path in self._paths}:
+            with _told(folder):
+                sync(folder)
+        return True
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise TraceError(f"{path}: cannot be written: {error}") from error
 
 
 def group_of(folder: Path, app_id: str) -> str:
@@ -97,7 +182,7 @@ def group_of(folder: Path, app_id: str) -> str:
     path = folder / "sink.json"
     try:
         if not path.exists():
-            _write(path, json.dumps({"group": f"{app_id}-sink-{uuid.uuid4().hex[:12]}"}), new=True)
+            _draw(path, f"{app_id}-sink-{uuid.uuid4().hex[:12]}")
         group = json.loads(path.read_text(encoding="utf-8"))["group"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TraceError(
@@ -108,23 +193,11 @@ def group_of(folder: Path, app_id: str) -> str:
     return group
 
 
-def _write(path: Path, text: str, *, new: bool = False) -> None:
-    """Write a file whole or not at all; with `new`, the first of several writers wins."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            if not new:
-                temporary.replace(path)
-            elif not path.exists():
-                path.hardlink_to(temporary)
-        except FileExistsError:
-            return
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise TraceError(f"{path}: cannot be written: {error}") from error
+def _draw(path: Path, group: str) -> None:
+    """Write a folder's group down, unless another sink has done so first."""
+    with Drafts() as drafts:
+        with drafts.add(path) as temporary:
+            temporary.write_text(json.dumps({"group": group}), encoding="utf-8")
+        with suppress(FileExistsError):
+            path.hardlink_to(temporary)
+        sync(path.parent)

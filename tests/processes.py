@@ -25,14 +25,17 @@ def python(code: str, *arguments: str, **environ: str) -> subprocess.CompletedPr
 
 @contextmanager
 def spawned(
-    *arguments: str | Path, environ: Mapping[str, str], **files: Any
+    *arguments: str | Path, environ: Mapping[str, str], before: str = "", **files: Any
 ) -> Iterator[subprocess.Popen[str]]:
     """Run `gamekeeper ARGUMENTS` with additional environment; at the end of the block it is gone.
 
-    Its stdout and stderr are pipes, unless `files` says otherwise.
+    `before` is a script that is run first, in the same process. Its stdout and stderr are pipes,
+    unless `files` says otherwise.
     """
+    script = f"{before}\nfrom gamekeeper.stream.cli import main\nmain()"
+    program = [Path(sys.executable).with_name("gamekeeper")]
     with subprocess.Popen(
-        [Path(sys.executable).with_name("gamekeeper"), *arguments],
+        [*([sys.executable, "-c", script] if before else program), *arguments],
         text=True,
         env={**os.environ, **environ},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **files},

@@ -15,9 +15,10 @@ from sink_traffic import Sent, complete
 from workers import wait_for
 
 from gamekeeper.schemas.errors import GamekeeperError
-from gamekeeper.stream.lanes import Lane, QueryLane, ScoreLane, VerdictLane
+from gamekeeper.stream.lanes import QueryLane, ScoreLane, VerdictLane
 from gamekeeper.stream.settings import Settings
 from gamekeeper.stream.sink import Sink
+from gamekeeper.stream.sink_lane import Lane
 
 PATIENCE = 60.0
 ALL: dict[str, type[Lane]] = {"verdicts": VerdictLane, "queries": QueryLane, "scores": ScoreLane}
@@ -99,15 +100,18 @@ def started(folder: Path) -> bool:
 
 
 @contextmanager
-def process(environ: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+def process(
+    environ: Mapping[str, str], folder: Path, before: str = ""
+) -> Iterator[subprocess.Popen[str]]:
     """Run `gamekeeper sink` as a process, killed at the end of the block if it still runs.
 
-    What fails in the block is told with the end of the process's log.
+    `before` is a script that is run first, in the same process. What fails in the block is told
+    with the end of the process's log.
     """
     arguments = ["sink", "--out", folder, "--queries", "--scores"]
     with (
         log_of(folder).open("wb") as log,
-        spawned(*arguments, environ=environ, stdout=log, stderr=log) as child,
+        spawned(*arguments, environ=environ, before=before, stdout=log, stderr=log) as child,
     ):
         try:
             yield child

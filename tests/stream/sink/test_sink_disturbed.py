@@ -27,6 +27,7 @@ from gamekeeper.stream.sink import Sink
 from gamekeeper.stream.topics import apply
 
 pytestmark = pytest.mark.broker
+FORGETFUL = "from gamekeeper.stream import sink_lane; sink_lane.FILES_BEHIND = 2"
 
 
 def ids(folder: Path) -> set[str]:
@@ -45,7 +46,9 @@ def more(folder: Path, before: set[Path]) -> bool:
 
 
 def test_survives_kills(settings: Settings, environ: dict[str, str], tmp_path: Path) -> None:
-    """Killed again and again while records come, the tables are those of an undisturbed run."""
+    """Killed again and again while records come, with memories written at almost every batch, the
+    tables are those of an undisturbed run.
+    """
     chance = random.Random(7)
     records = traffic(settings, 240)
     flow = threading.Thread(target=send, args=(settings, records, 0.012))
@@ -54,13 +57,13 @@ def test_survives_kills(settings: Settings, environ: dict[str, str], tmp_path: P
     try:
         for _ in range(3):
             before = set(folder.rglob("*.parquet"))
-            with process(environ, folder) as child:
+            with process(environ, folder, FORGETFUL) as child:
                 wait_for(partial(more, folder, before))
                 time.sleep(chance.uniform(0.0, 0.6))
                 child.send_signal(signal.SIGKILL)
     finally:
         flow.join()
-    with process(environ, folder) as child:
+    with process(environ, folder, FORGETFUL) as child:
         wait_for(partial(started, folder))
         wait_for(complete(folder, records, settings))
         child.send_signal(signal.SIGTERM)
@@ -70,6 +73,7 @@ def test_survives_kills(settings: Settings, environ: dict[str, str], tmp_path: P
     assert tables(folder) == tables(calm)
     assert rejected(folder) == rejected(calm)
     assert not list(folder.rglob("*.tmp"))
+    assert len(list((folder / "memory").iterdir())) == 9
 
 
 def test_two_sinks_share_the_work(
