@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Collection, Mapping
 from hashlib import sha256
 from importlib.resources import files
@@ -23,6 +22,7 @@ from gamekeeper.detectors.profile import (
 )
 from gamekeeper.detectors.vector_history import fingerprint
 from gamekeeper.schemas.errors import ProfileError
+from gamekeeper.schemas.files import whole
 
 SHIPPED = Path(str(files("gamekeeper.replay"))) / "sample" / "profile.json"
 """The profile of the sample trace's model; its networks lie beside it."""
@@ -51,15 +51,10 @@ def write_profile(profile: Profile, path: Path) -> None:
 
     The file is the canonical JSON that the hash is of: `sha256sum` begins with the hash.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(profile, order="sorted"))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with whole(path) as temporary:
+            temporary.write_bytes(msgspec.json.encode(profile, order="sorted"))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ProfileError(f"{path}: cannot write the profile: {error.strerror}") from error
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 def whole(path: Path) -> Iterator[Path]:
     """Give a temporary path; what is written there takes the place of `path` at the block's end.
 
-    Where the block raises, `path` stays as it was. Makes the folder. Raises `OSError`.
+    Where the block raises, `path` stays as it was. Raises `OSError`, also where there is no folder.
     """
-    make_folder(path.parent)
     temporary = temporary_for(path)
     try:
         yield temporary

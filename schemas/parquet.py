@@ -11,7 +11,7 @@ import pyarrow.parquet
 
 from gamekeeper.schemas.columns import arrow
 from gamekeeper.schemas.errors import TraceError
-from gamekeeper.schemas.files import whole
+from gamekeeper.schemas.files import make_folder, whole
 
 # Tensor bytes per row group, so that a reader of one group needs little memory.
 _GROUP_BYTES: Final = 64 * 2**20
@@ -26,6 +26,7 @@ def write_parquet(table: pa.Table | pa.RecordBatch, path: Path) -> None:
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
     try:
+        make_folder(path.parent)
         with whole(path) as temporary:
             write_rows(table, temporary)
     except (OSError, pa.ArrowException) as error:

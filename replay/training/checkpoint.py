@@ -7,10 +7,8 @@ A file is whole or absent.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from gamekeeper.schemas.errors import SettingsError, StateError
+from gamekeeper.schemas.files import make_folder, whole
 
 _STATE = "state"
 
@@ -93,15 +92,9 @@ def _compare(path: Path, wanted: Mapping[str, Any]) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is always absent, the old one or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        make_folder(path.parent)
+        with whole(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
-        with suppress(OSError):  # a parent that is a file: there is nothing to remove
-            temporary.unlink(missing_ok=True)
         raise SettingsError(f"{path}: cannot be written: {error.strerror}") from error

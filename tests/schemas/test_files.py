@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from gamekeeper.schemas.files import whole
+from gamekeeper.schemas.files import make_folder, whole
 from gamekeeper.schemas.parquet import write_parquet
 from gamekeeper.stream.sink_files import Drafts, group_of
 
@@ -31,6 +31,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     """A file takes its place at the end of the block, or never."""
     path = tmp_path / "deep" / "file"
+    make_folder(path.parent)
     with whole(path) as temporary:
         temporary.write_text("old")
         assert not path.exists()
@@ -53,6 +54,7 @@ def test_two_writers_do_not_share_a_temporary(tmp_path: Path) -> None:
 
 def by_whole(path: Path) -> None:
     """Write by `whole`."""
+    make_folder(path.parent)
     with whole(path) as temporary:
         temporary.touch()
 
