@@ -26,7 +26,6 @@ is not watched. Whoever prints ids escapes them. Surrogates are not valid UTF-8 
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -37,18 +36,16 @@ from numpy.typing import NDArray
 
 from gamekeeper.schemas.errors import SchemaError
 from gamekeeper.schemas.tensor import Tensor, check_tensor
+from gamekeeper.schemas.wire import FAULTS, Number, Time, decoding_fault
 
 SCHEMA: Final = 1
 EVENT_TYPE: Final = "gamekeeper.query"
 CONTENT_TYPE: Final = "application/vnd.msgpack"  # IANA's registered name
 
-_YEAR_3000: Final = 32_503_680_000_000_000  # microseconds; beyond it, the unit was mistaken
 # Softmax in float16, or rounded in transit, strays this far from [0, 1].
 _PROBABILITY_SLACK: Final = 1e-3
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
-_AT: Final = re.compile(r"^(.*) - at `(\$.*)`$", re.DOTALL)
-_MISSING: Final = re.compile(r"^Object missing required field `(\w+)`")
 
 Label = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
@@ -61,10 +58,7 @@ class QueryEvent(msgspec.Struct, frozen=True, kw_only=True):
     account: Annotated[str, Meta(min_length=1, description="Whoever the request is billed to.")]
     model: Annotated[str, Meta(min_length=1, description="The protected model.")]
     model_version: Annotated[str, Meta(description="The model's version, where known.")] = ""
-    time: Annotated[
-        int,
-        Meta(ge=0, lt=_YEAR_3000, description="When it was answered; microseconds since 1970."),
-    ]
+    time: Annotated[Time, Meta(description="When it was answered; microseconds since 1970.")]
     inputs: Annotated[Tensor, Meta(description="The queries, `[n, ...]`.")]
     labels: Annotated[list[Label], Meta(description="Top-1 class of each query.")]
     probabilities: Annotated[
@@ -96,17 +90,9 @@ class Limits(msgspec.Struct, frozen=True):
 DEFAULT_LIMITS: Final = Limits()
 
 
-class _Number(msgspec.Struct):
-    schema: int = SCHEMA
-
-
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(QueryEvent)
-_number_decoder: Final = msgspec.msgpack.Decoder(_Number)
-
-# All that msgspec raises for bytes: malformed or mistyped (DecodeError), text that is not UTF-8,
-# nesting too deep, lengths that no memory can hold.
-_FAULTS: Final = (msgspec.DecodeError, UnicodeError, RecursionError, MemoryError, OverflowError)
+_number_decoder: Final = msgspec.msgpack.Decoder(Number)
 
 
 def encode_event(event: QueryEvent) -> bytes:
@@ -131,7 +117,7 @@ def decode_event(payload: bytes, limits: Limits = DEFAULT_LIMITS) -> QueryEvent:
         raise SchemaError("$", f"{len(payload)} bytes, at most {limits.max_bytes}; split it")
     try:
         event = _decoder.decode(payload)
-    except _FAULTS as error:
+    except FAULTS as error:
         raise _decoding_fault(payload, error) from error
     _check(event, limits)
     return event
@@ -196,27 +182,11 @@ def _decoding_fault(payload: bytes, error: Exception) -> SchemaError:
     """Say where decoding failed; a newer `schema` number explains every mistyped field."""
     try:
         number = _number_decoder.decode(payload).schema
-    except _FAULTS:
+    except FAULTS:
         number = SCHEMA
     if number > SCHEMA:
         return _unknown_schema(number)
     return decoding_fault(error)
-
-
-def decoding_fault(error: Exception) -> SchemaError:
-    """Turn what msgspec raised into a `SchemaError` that has the path to the fault."""
-    if isinstance(error, UnicodeError):
-        return SchemaError("$", f"text that is not valid UTF-8: {error}")
-    if isinstance(error, RecursionError):
-        return SchemaError("$", "nested too deeply")
-    if isinstance(error, MemoryError):
-        return SchemaError("$", "larger than memory")
-    reason, path = str(error), "$"
-    if found := _AT.match(reason):
-        reason, path = found.groups()
-    if missing := _MISSING.match(reason):
-        return SchemaError(f"{path}.{missing[1]}", "is missing")
-    return SchemaError(path, reason)
 
 
 def event_headers(event: QueryEvent, source: str) -> list[tuple[str, bytes]]:

@@ -12,8 +12,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from gamekeeper.schemas.errors import SchemaError
-from gamekeeper.schemas.event import decoding_fault
+from gamekeeper.schemas.wire import Time, decode_json
 
 SCHEMA: Final = 1
 
@@ -27,7 +26,7 @@ class CloseOrder(msgspec.Struct, frozen=True, kw_only=True):
     account: _Name
     model: _Name
     finding: _Name
-    time: Annotated[int, Meta(ge=0, lt=32_503_680_000_000_000)]
+    time: Time
     analyst: Annotated[str, Meta(max_length=256)] = ""
     note: Annotated[str, Meta(max_length=4096)] = ""
 
@@ -51,10 +50,4 @@ def encode_order(order: CloseOrder) -> bytes:
 
 def decode_order(payload: bytes) -> CloseOrder:
     """Decode and check an order; raises `SchemaError` and nothing else."""
-    try:
-        order = _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise decoding_fault(error) from error
-    if order.schema != SCHEMA:
-        raise SchemaError("$.schema", f"{order.schema} is not {SCHEMA}; upgrade gamekeeper")
-    return order
+    return decode_json(payload, _decoder, SCHEMA)

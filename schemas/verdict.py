@@ -21,7 +21,7 @@ import numpy as np
 from msgspec import Meta
 
 from gamekeeper.schemas.errors import SchemaError
-from gamekeeper.schemas.event import decoding_fault
+from gamekeeper.schemas.wire import Time, decode_json
 
 SCHEMA: Final = 1
 NAMESPACE: Final = uuid.UUID("5cd399cd-7f60-5989-ae80-28bd3bedf9de")
@@ -39,7 +39,6 @@ Reason: TypeAlias = Literal["threshold", "escalation", "expired", "analyst", "pr
 
 _Name = Annotated[str, Meta(min_length=1)]
 _Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-_Time = Annotated[int, Meta(ge=0, lt=32_503_680_000_000_000)]  # until the year 3000
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +59,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity
     queries: Annotated[_Count, Meta(description="Queries seen so far, the causing one included.")]
     query: Annotated[_Count, Meta(description="Index of the causing query, from 0.")]
-    first_time: Annotated[_Time, Meta(description="First event; microseconds since 1970.")]
-    last_time: Annotated[_Time, Meta(description="Causing event; microseconds since 1970.")]
+    first_time: Annotated[Time, Meta(description="First event; microseconds since 1970.")]
+    last_time: Annotated[Time, Meta(description="Causing event; microseconds since 1970.")]
     reason: Annotated[Reason, Meta(description="Why the standing changed.")]
     agreeing: Annotated[
         tuple[str, ...],
@@ -82,13 +81,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     tactic: Annotated[str, Meta(description="MITRE ATLAS tactic.")] = TACTIC
 
 
-class _Number(msgspec.Struct):
-    schema: int = SCHEMA
-
-
 _decoder: Final = msgspec.json.Decoder(Verdict)
-_number_decoder: Final = msgspec.json.Decoder(_Number)
-_FAULTS: Final = (msgspec.DecodeError, UnicodeError, RecursionError, MemoryError, OverflowError)
 
 
 def encode_verdict(verdict: Verdict) -> bytes:
@@ -120,15 +113,7 @@ def decode_verdict(payload: bytes) -> Verdict:
         raise SchemaError("$", "the record has no value")
     if len(payload) > MAX_BYTES:
         raise SchemaError("$", f"{len(payload)} bytes, at most {MAX_BYTES}")
-    try:
-        number = _number_decoder.decode(payload).schema
-        if number != SCHEMA:
-            raise SchemaError(
-                "$.schema", f"{number} is not {SCHEMA}, the one known here; upgrade gamekeeper"
-            )
-        return _decoder.decode(payload)
-    except _FAULTS as error:
-        raise decoding_fault(error) from error
+    return decode_json(payload, _decoder, SCHEMA)
 
 
 def encode_json(value: dict[str, Any]) -> str:

@@ -6,12 +6,15 @@ Optional and large; it is how thresholds are examined on live traffic.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import msgspec
 
 from gamekeeper.detectors.engine import Outcome
-from gamekeeper.schemas.errors import SchemaError
 from gamekeeper.schemas.event import QueryEvent
+from gamekeeper.schemas.wire import Time, decode_json
+
+SCHEMA: Final = 1
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,12 +24,12 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     the event's, in microseconds since 1970.
     """
 
-    schema: int = 1
+    schema: int = SCHEMA
     account: str
     model: str
     event: str
     query: int
-    time: int
+    time: Time
     statistics: dict[str, list[float | None]]
 
 
@@ -51,7 +54,4 @@ def encode_scores(event: QueryEvent, outcome: Outcome) -> bytes:
 
 def decode_scores(payload: bytes) -> Scores:
     """Decode a scores record; raises `SchemaError` and nothing else."""
-    try:
-        return _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise SchemaError("$", f"not a scores record: {error}") from error
+    return decode_json(payload, _decoder, SCHEMA)
