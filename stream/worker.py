@@ -61,7 +61,11 @@ class Watcher:
         self._positions: dict[Any, int] = {}
 
     async def run(self, stream: Any) -> None:
-        """Work on micro-batches until the stream ends; crash the app on what cannot be written."""
+        """Work on micro-batches until the stream ends; crash the app on what cannot be written.
+
+        Nothing follows a batch that cannot be made safe: the live state is ahead of the stored one,
+        and a header saved from it would say that the lost events have been applied.
+        """
         batches = Batches(
             stream,
             self._app.monitor.tp_end_offsets,
@@ -71,9 +75,7 @@ class Watcher:
         )
         log.info("watching", topic=self._settings.topics.queries, profile=self._engine.profile.hash)
         async with batches as self._batches:
-            while events := await batches.take():
-                if self._closing:
-                    return
+            while (events := await batches.take()) and not self._closing:
                 self._running = asyncio.create_task(self._work(events))
                 # Not awaited itself: cancelling the agent must not cancel a batch half written.
                 await asyncio.wait({self._running})
@@ -89,6 +91,7 @@ class Watcher:
             self._store.clear()
         elif error is not None:
             log.critical("a micro-batch cannot be made safe; stopping", exc_info=error)
+            self._closing = True  # crash() only asks for the end; until then batches would go on
             await self._app.crash(error)
 
     async def _work(self, events: list[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from brokers import Broker, Names
 from crashing import PROFILE, make_trace
 from workers import (
+    SERVE,
     Record,
     Worker,
     all_applied,
@@ -31,6 +33,20 @@ from gamekeeper.stream.scores import decode_scores
 from gamekeeper.stream.settings import Settings
 
 pytestmark = pytest.mark.broker
+
+LOST_VERDICTS = """
+import asyncio
+import gamekeeper.stream.outbox
+send = gamekeeper.stream.outbox.Outbox.send_verdicts
+calls = []
+async def send_verdicts(self, verdicts):
+    calls.append(1)
+    if len(calls) == 1:
+        await asyncio.sleep(0.5)
+        raise TimeoutError("no acknowledgement")
+    await send(self, verdicts)
+gamekeeper.stream.outbox.Outbox.send_verdicts = send_verdicts
+"""
 
 
 @pytest.fixture
@@ -133,6 +149,21 @@ def test_a_new_profile_keeps_the_state_and_closes_the_old_findings(
     first = {each.account: each.queries for each in closed if each.detector == "prada"}
     soonest = {each.account: each.queries for each in again if each.detector == "prada"}
     assert any(soonest[account] - queries < 100 for account, queries in first.items())
+
+
+def test_verdicts_that_could_not_be_sent_come_after_the_restart(environ: dict[str, str]) -> None:
+    """No batch follows one whose verdicts are lost, with a backlog neither: all are made again."""
+    environ["GAMEKEEPER_BATCH_EVENTS"] = "50"
+    settings = prepare(environ)
+    send(settings, make_trace(2400))
+    with Worker(environ, [sys.executable, "-c", LOST_VERDICTS + SERVE]) as worker:
+        wait_for(lambda: not worker.alive())
+        assert worker.terminate() == 1
+    assert not found(settings)
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings))
+        assert worker.terminate() == 0
+    assert found(settings) == expected(settings)
 
 
 def broken(good: Record, chance: random.Random) -> Record:
