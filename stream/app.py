@@ -23,6 +23,7 @@ from gamekeeper.detectors.profile import default_profile, load_networks, load_pr
 from gamekeeper.stream.consumer import Transport
 from gamekeeper.stream.health import Health
 from gamekeeper.stream.logs import configure
+from gamekeeper.stream.memory import SCHEME
 from gamekeeper.stream.metrics import Metrics
 from gamekeeper.stream.settings import STATE_TABLE, Settings
 from gamekeeper.stream.worker import Watcher
@@ -135,7 +136,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         # Faust wants it to be at least the session timeout.
         "broker_request_timeout": max(60.0, settings.session_timeout),
         "broker_commit_interval": 1.0,
-        "store": f"{settings.store}://",
+        "store": f"{SCHEME if settings.store == 'memory' else settings.store}://",
         "datadir": settings.data_dir,
         "topic_partitions": settings.partitions,
         "topic_replication_factor": settings.replication,

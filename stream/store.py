@@ -12,7 +12,9 @@ survives a crash is a prefix of it:
   not need them. Every header that can survive finds all of its segments.
 * Segments beyond the surviving header are leftovers of a batch that was not finished. Its events
   are delivered again, and the numbers are given out again.
-* The header holds the last offset applied. Events up to it are not applied again.
+* The header holds the last offset applied. Events up to it are not applied again. It says nothing
+  about another topic's events: where the service has been told to read another one, the account
+  goes on from its state with the first of them.
 """
 
 from __future__ import annotations
@@ -114,15 +116,21 @@ class Entry:
         self._useless: list[bytes] = []
 
     def restore(self, stored: bytes, get: Get) -> None:
-        """Take over the header row's account; `StateError` where rows cannot be read."""
+        """Take over the header row's account; `StateError` where rows cannot be read.
+
+        Rows of another partition are not this account's: another sequence of events made them.
+        """
         try:
             header = _decode_header(stored)
             if header.codec != CODEC:
                 raise StateError(f"row has codec {header.codec}; this version reads {CODEC}")
+            if header.partition != self.partition:
+                return
             self.account.load(header.account, list(self._segments(header.ranges, get)))
         except (msgspec.MsgspecError, StateError) as error:
             raise StateError(f"account {self.key[0]!r}, model {self.key[1]!r}: {error}") from error
-        self.offset = header.offset
+        if header.topic == self.topic:  # another one's offsets count something else
+            self.offset = header.offset
 
     def _segments(self, ranges: Iterable[_Range], get: Get) -> Iterator[tuple[str, Segment]]:
         """Read all live segments, noting where they are."""

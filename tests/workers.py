@@ -136,11 +136,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def send(settings: Settings, records: Iterable[Record]) -> None:
-    """Produce records of key and value to the queries topic and wait for all of them."""
+def send(settings: Settings, records: Iterable[Record], partition: int | None = None) -> None:
+    """Produce records to the queries topic, by their keys or to one partition, and wait for all."""
     with producer(settings) as client:
         for key, value in records:
-            client.send(settings.topics.queries, key=key, value=value)
+            client.send(settings.topics.queries, key=key, value=value, partition=partition)
         client.flush()
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from brokers import Broker, Names
-from crashing import PROFILE, make_trace
+from crashing import PROFILE, QUERIES_PER_ACCOUNT, make_trace
 from workers import (
     SERVE,
     Record,
@@ -115,6 +116,54 @@ def test_a_restart_goes_on_where_it_was(environ: dict[str, str], store: str, fol
             wait_for(lambda: all_applied(settings))
             assert worker.terminate() == 0
     assert found(settings) == expected(settings)
+
+
+def seen(settings: Settings) -> list[tuple[str, int]]:
+    """Read the scores topic: account and index of each query that was scored."""
+    told = [decode_scores(each.value) for each in read(settings, settings.topics.scores)]
+    return sorted(
+        (each.account, each.query + row)
+        for each in told
+        for row in range(len(each.statistics["prada"]))
+    )
+
+
+def test_another_topic_is_read_from_its_beginning(environ: dict[str, str], names: Names) -> None:
+    """Told to read another topic, the worker applies all of it, to the accounts as they were."""
+    environ["GAMEKEEPER_SCORES"] = "true"
+    trace = make_trace(600)
+    for topic in ("queries", "others"):
+        environ["GAMEKEEPER_TOPIC_QUERIES"] = names(topic)
+        settings = prepare(environ)
+        send(settings, trace)
+        with Worker(environ) as worker:
+            wait_for(lambda given=settings: all_applied(given))  # type: ignore[misc]
+            assert worker.terminate() == 0
+    queries = Counter(
+        event.account
+        for _, value in trace
+        for event in [decode_event(value or b"")]
+        for _ in event.labels
+    )
+    assert seen(settings) == sorted(
+        (account, query) for account, count in queries.items() for query in range(2 * count)
+    )
+
+
+@pytest.mark.parametrize("store", ["rocksdb", "memory"])
+def test_an_account_on_two_partitions_is_one_on_each(environ: dict[str, str], store: str) -> None:
+    """Where producers disagree about an account's partition, neither's events are skipped."""
+    environ |= {"GAMEKEEPER_SCORES": "true", "GAMEKEEPER_STORE": store}
+    settings = prepare(environ)
+    trace = make_trace(QUERIES_PER_ACCOUNT)
+    for half in (trace[::2], trace[1::2]):
+        for partition in (0, 1):
+            send(settings, half, partition)
+        with Worker(environ) as worker:
+            wait_for(lambda: all_applied(settings))
+            assert worker.terminate() == 0
+    one = [("account-0", query) for query in range(QUERIES_PER_ACCOUNT)]
+    assert seen(settings) == sorted(one + one)
 
 
 def test_a_new_profile_keeps_the_state_and_closes_the_old_findings(

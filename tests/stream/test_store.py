@@ -212,6 +212,30 @@ def test_another_partition_has_its_own_state() -> None:
     assert other.account.queries == 0
 
 
+def test_rows_of_another_partition_are_not_continued() -> None:
+    """Where a store gives another partition's rows, no event is skipped for that one's offsets."""
+    rows: Rows = {}
+    write(rows, Run(rows).take(arrivals(30))[1])
+    entry = Run(rows).store.open(KEY, Source("queries", 1, 0), rows.get)
+    assert entry.offset == -1
+    assert entry.account.queries == 0
+
+
+def test_another_topic_begins_with_its_first_event() -> None:
+    """Offsets of one topic skip no event of another; the account's state goes on, then as now."""
+    rows: Rows = {}
+    events = arrivals(60)
+    truth, _ = Run({}).take(events)
+    write(rows, Run(rows).take(events[:30])[1])
+    moved = [
+        each._replace(source=Source("other", 0, number)) for number, each in enumerate(events[30:])
+    ]
+    told, written = Run(rows).take(moved[:20])
+    write(rows, written)
+    rest, _ = Run(rows).take(moved)
+    assert told + rest == truth[30:]
+
+
 @pytest.mark.parametrize("damage", ["missing", "garbled", "codec"])
 def test_damage_is_told_and_can_be_overcome(damage: str) -> None:
     """Rows that cannot be read raise an error that names the account; a new start helps."""
