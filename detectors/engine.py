@@ -7,7 +7,7 @@ the live service gave. It holds the accounts' live state; where that is kept, is
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import compress, groupby
 
 import numpy as np
 
@@ -50,8 +50,16 @@ class Engine:
         self.accounts: dict[Key, Account] = {}
 
     def featurized(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
-        """Run the networks over a micro-batch; changes nothing, so any thread may call it."""
-        return featurized(self.featurizers, arrivals)
+        """Run the networks over a micro-batch; changes nothing, so any thread may call it.
+
+        Events of models that are not watched come back as they are.
+        """
+        watched = [self.profile.watches(arrival.event.model) for arrival in arrivals]
+        done = iter(featurized(self.featurizers, list(compress(arrivals, watched))))
+        return [
+            next(done) if wanted else arrival
+            for arrival, wanted in zip(arrivals, watched, strict=True)
+        ]
 
     def process(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
         """Take events in the order of their accounts' sources; one outcome each, same order.

@@ -34,7 +34,8 @@ class Metrics:
         self.events = Counter(
             "gamekeeper_events",
             "Events read, by what became of them: applied, skipped (delivered again after they "
-            "had been applied), dead (see gamekeeper_dead_letters).",
+            "had been applied), dead (see gamekeeper_dead_letters). Events of models that the "
+            "profile does not watch are not counted.",
             ["outcome"],
             registry=registry,
         )

@@ -91,15 +91,12 @@ class Scorer:
 
     def featurize(self, records: Records) -> None:
         """Run the profile's networks, once for all; touches no state, so any thread may do it."""
-        wanted = [
-            item for item in records.items if self._engine.profile.watches(item.arrival.event.model)
-        ]
         try:
-            arrivals = self._engine.featurized([item.arrival for item in wanted])
+            arrivals = self._engine.featurized([item.arrival for item in records.items])
         except Exception as error:  # scoring will find out which event it is
-            log.error("featurizing failed", events=len(wanted), exc_info=error)
+            log.error("featurizing failed", events=len(records.items), exc_info=error)
             return
-        for item, arrival in zip(wanted, arrivals, strict=True):
+        for item, arrival in zip(records.items, arrivals, strict=True):
             item.arrival = arrival
 
     def score(self, records: Records) -> Scored:

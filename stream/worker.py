@@ -48,6 +48,7 @@ class Watcher:
         self._app = app
         self._settings = settings
         self._engine = engine
+        self._watches = engine.profile.watches
         self._features = engine.profile.features
         self._metrics = metrics
         self._store = Store(engine, settings.hot_accounts)
@@ -125,20 +126,22 @@ class Watcher:
             await self._outbox.send_scores(
                 (event_key(event.account), encode_scores(event, outcome))
                 for outcome in scored.outcomes
-                if isinstance(event := outcome.arrival.event, QueryEvent)
+                if outcome.statistics and isinstance(event := outcome.arrival.event, QueryEvent)
             )
 
     def _count(self, events: list[Any], scored: Scored) -> None:
         metrics = self._metrics
         metrics.batch.observe(len(events))
-        metrics.events.labels("applied").inc(len(scored.outcomes))
+        # Events of other models are neither applied nor at fault: they were let through.
+        outcomes = [each for each in scored.outcomes if self._watches(each.arrival.event.model)]
+        metrics.events.labels("applied").inc(len(outcomes))
         metrics.events.labels("skipped").inc(scored.skipped)
         metrics.events.labels("dead").inc(len(scored.letters))
         for letter in scored.letters:
             metrics.dead_letters.labels(letter.kind).inc()
-        for outcome in scored.outcomes:
+        for outcome in outcomes:
             metrics.queries.inc(len(outcome.arrival.event))
-            if outcome.statistics:  # neither an order nor of a model that is not watched
+            if outcome.statistics:  # not an order
                 for feature in self._features.difference(outcome.arrival.features or ()):
                     metrics.featureless.labels(feature).inc()
             for verdict in outcome.verdicts:

@@ -150,6 +150,23 @@ def test_another_topic_is_read_from_its_beginning(environ: dict[str, str], names
     )
 
 
+def test_other_models_are_neither_scored_nor_counted(environ: dict[str, str]) -> None:
+    """Of a topic that holds two models' events, those that the profile names are told of alone."""
+    environ["GAMEKEEPER_SCORES"] = "true"
+    settings = prepare(environ)
+    Path(settings.profile).write_text(json.dumps({**PROFILE, "model": "digits"}))
+    other = [(key, (value or b"").replace(b"digits", b"glyphs")) for key, value in make_trace(200)]
+    send(settings, [*other, *make_trace(300, seed=1)])
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings))
+        wait_for(lambda: worker.metric("gamekeeper_queries_total") == 300)
+        events = len(read(settings, settings.topics.queries)) - len(other)
+        assert worker.metric("gamekeeper_events_total") == events
+        assert worker.terminate() == 0
+    told = [decode_scores(each.value) for each in read(settings, settings.topics.scores)]
+    assert [each.model for each in told] == ["digits"] * events
+
+
 @pytest.mark.parametrize("store", ["rocksdb", "memory"])
 def test_an_account_on_two_partitions_is_one_on_each(environ: dict[str, str], store: str) -> None:
     """Where producers disagree about an account's partition, neither's events are skipped."""

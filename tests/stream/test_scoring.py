@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 import structlog.testing
+from numpy.typing import NDArray
 
 from gamekeeper.detectors import catalog
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
@@ -74,13 +75,36 @@ class Counting(Detector):
         return 100
 
 
+class Recorder:
+    """A network that remembers how many rows it was given."""
+
+    name = "embedding"
+    sha256 = ""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.rows: list[int] = []
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Take anything."""
+        return True
+
+    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Make one zero of each row."""
+        self.rows.append(len(inputs))
+        return np.zeros((len(inputs), 1), np.float32)
+
+
 class Bench:
     """A scorer over rows in a dict, and records for it."""
 
     def __init__(self, model: str = "*") -> None:
         """Make an engine of the counting detector for one model, or any."""
         detectors = (DetectorProfile(detector="counting"),)
-        engine = Engine(resolve(Profile(name="test", model=model, detectors=detectors)))
+        self.network = Recorder()
+        engine = Engine(
+            resolve(Profile(name="test", model=model, detectors=detectors)), [self.network]
+        )
         self.rows: dict[bytes, bytes] = {}
         self.metrics = Metrics()
         self.store = Store(engine, 100)
@@ -255,3 +279,15 @@ def test_a_model_that_is_not_watched_leaves_no_state() -> None:
     assert len(scored.outcomes) == 1
     assert not scored.rows
     assert not scored.outcomes[0].statistics
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_networks_run_once_and_for_watched_models_alone(ahead: bool) -> None:
+    """No network sees events of other models, neither ahead of scoring nor while it goes on."""
+    for model, rows in (("other", []), ("digits", [2])):
+        bench = Bench(model)
+        records = bench.scorer.read([bench.record("alice"), bench.record("bob")])
+        if ahead:
+            bench.scorer.featurize(records)
+        assert len(bench.scorer.score(records).outcomes) == 2
+        assert bench.network.rows == rows
