@@ -6,7 +6,7 @@ skipped or a dead letter; one account's fault touches no other account.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,13 @@ from gamekeeper.stream.metrics import Metrics
 from gamekeeper.stream.store import Entry, Get, Row, Store
 
 log = structlog.get_logger("gamekeeper.stream")
+
+MAX_ROWS = 4096
+"""Rows that are scored at a stretch, while the event loop stands still: health checks and the
+answer to Kafka wait so long. Rows of 10 columns take PRADA 22 us each, 0.1 s together, those of
+three detectors on 28x28 pixels at most 0.6 ms, 2.5 s; but all 400,000 rows of 10 columns that a
+micro-batch can hold took 9 s. No event has more rows than this, and a default micro-batch of
+one-row events is not cut."""
 
 Current = Callable[[Any], AbstractContextManager[None]]
 
@@ -57,10 +64,15 @@ class Item:
 
 @dataclass(slots=True)
 class Records:
-    """The records of a micro-batch, of which no account is on two partitions, decoded."""
+    """Consecutive records of a micro-batch, of which no account is on two partitions, decoded.
 
+    `events` are the Faust events that they came as, `rows` counts their queries.
+    """
+
+    events: list[Any] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
+    rows: int = 0
 
 
 class Scorer:
@@ -79,15 +91,26 @@ class Scorer:
         self._current = current
         self._metrics = metrics
 
-    def read(self, events: Sequence[Any]) -> Records:
-        """Decode Faust events, in order; what cannot be read is a dead letter."""
+    def read(self, events: Sequence[Any]) -> Iterator[Records]:
+        """Decode Faust events, in order; what cannot be read is a dead letter.
+
+        They come in parts of at most `MAX_ROWS` rows, each decoded when it is asked for.
+        """
         records = Records()
         for event in events:
-            try:
-                records.items.append(_read(event))
-            except Exception as error:  # noqa: BLE001  # any fault in a record is that record's
-                records.letters.append(_letter(event, error))
-        return records
+            found = _read_or_letter(event)
+            rows = len(found.arrival.event) if isinstance(found, Item) else 0
+            if records.rows and records.rows + rows > MAX_ROWS:
+                yield records
+                records = Records()
+            records.events.append(event)
+            records.rows += rows
+            if isinstance(found, Item):
+                records.items.append(found)
+            else:
+                records.letters.append(found)
+        if records.events:
+            yield records
 
     def featurize(self, records: Records) -> None:
         """Run the profile's networks, once for all; touches no state, so any thread may do it."""
@@ -210,6 +233,13 @@ def _read(event: Any) -> Item:
         raise WrongKeyError("$.account", "is not the record's key; key events by their account")
     message = event.message
     return Item(event, Arrival(what, Source(message.topic, message.partition, message.offset)))
+
+
+def _read_or_letter(event: Any) -> Item | DeadLetter:
+    try:
+        return _read(event)
+    except Exception as error:  # noqa: BLE001  # any fault in a record is that record's
+        return _letter(event, error)
 
 
 def _encoded(outcomes: list[Outcome]) -> list[tuple[bytes, bytes]]:

@@ -1,7 +1,8 @@
 """The worker: micro-batches from the queries topic, each made safe before it is acknowledged.
 
-Per micro-batch: score; send verdicts, scores and dead letters and wait for their acknowledgement;
-write the accounts' rows, headers last, and wait for the changelog's; acknowledge the events.
+Per micro-batch, in parts where it has many rows: score; send verdicts, scores and dead letters and
+wait for their acknowledgement; write the accounts' rows, headers last, and wait for the
+changelog's; acknowledge the events.
 A crash before a header is written leaves the account's old state: its events are delivered again
 and lead to the same verdicts under the same ids. After it, they are skipped, and what they led to
 had been acknowledged before.
@@ -59,6 +60,7 @@ class Watcher:
         self._batches: Batches | None = None
         self._running: asyncio.Task[None] | None = None
         self._closing = False
+        self._leaving = False
         self._positions: dict[Any, int] = {}
 
     async def run(self, stream: Any) -> None:
@@ -99,23 +101,26 @@ class Watcher:
         generation = self._app.consumer_generation_id
         events = [event for event in events if event.message.generation_id == generation]
         for part in _parts(events):
-            scored = self._scorer.score(await self._read(part))
-            await self._tell(scored)
-            if self._app.consumer_generation_id != generation:
-                raise LostPartitionsError
-            await self._outbox.save(scored.rows)
-            for event in part:
-                event.ack()
-            self._count(part, scored)
+            for records in self._scorer.read(part):
+                if self._leaving or self._closing:
+                    return  # what is left comes again, here or elsewhere
+                await self._take(records, generation)
+                await asyncio.sleep(0)  # where nothing was to be written, nothing was waited for
+
+    async def _take(self, records: Records, generation: int) -> None:
+        """Bring one part of a micro-batch from events to acknowledgements."""
+        if self._engine.featurizers:  # in a thread: networks take long enough for health to wait
+            await asyncio.to_thread(self._scorer.featurize, records)
+        scored = self._scorer.score(records)
+        await self._tell(scored)
+        if self._app.consumer_generation_id != generation:
+            raise LostPartitionsError
+        await self._outbox.save(scored.rows)
+        for event in records.events:
+            event.ack()
+        self._count(records.events, scored)
         self._store.evict()
         self._metrics.hot_accounts.set(len(self._store))
-
-    async def _read(self, events: list[Any]) -> Records:
-        """Decode; run networks in a thread, as they take long enough for health to wait."""
-        records = self._scorer.read(events)
-        if self._engine.featurizers:
-            await asyncio.to_thread(self._scorer.featurize, records)
-        return records
 
     async def _tell(self, scored: Scored) -> None:
         if scored.verdicts:
@@ -155,20 +160,24 @@ class Watcher:
             metrics.rows.labels(row.kind).inc()
 
     async def release(self) -> None:
-        """Let go of all partitions: finish the running batch, or give it up, and forget the rest.
+        """Let go of all partitions: finish the running part, or give it up, and forget the rest.
 
         Kafka gives the partitions away only when this has returned.
         """
-        if self._batches is not None:
-            self._batches.drop()
-        await self._finish()
+        self._leaving = True
+        try:
+            if self._batches is not None:
+                self._batches.drop()
+            await self._finish()
+        finally:
+            self._leaving = False
         self._store.clear()
         if self._positions:
             log.info("let go of all partitions")
         self._positions.clear()
 
     async def _finish(self) -> None:
-        """Wait for the running batch, though not for ever, and commit what was acknowledged."""
+        """Wait for the running part, though not for ever, and commit what was acknowledged."""
         if self._running is not None and not self._running.done():
             await asyncio.wait({self._running}, timeout=self._settings.rebalance_timeout * 0.5)
             self._running.cancel()
@@ -177,7 +186,7 @@ class Watcher:
             await asyncio.wait_for(self._app.consumer.commit(), COMMIT_SECONDS)
 
     async def close(self) -> None:
-        """Finish the running batch and begin no other."""
+        """Finish the running part and begin no other."""
         self._closing = True
         await self.release()
 

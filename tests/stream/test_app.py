@@ -48,6 +48,15 @@ async def send_verdicts(self, verdicts):
     await send(self, verdicts)
 gamekeeper.stream.outbox.Outbox.send_verdicts = send_verdicts
 """
+SLOW = """
+import time
+import gamekeeper.stream.scoring
+score = gamekeeper.stream.scoring.Scorer.score
+def slowly(self, records):
+    time.sleep(0.5)
+    return score(self, records)
+gamekeeper.stream.scoring.Scorer.score = slowly
+"""
 
 
 @pytest.fixture
@@ -229,6 +238,33 @@ def test_verdicts_that_could_not_be_sent_come_after_the_restart(environ: dict[st
     with Worker(environ) as worker:
         wait_for(lambda: all_applied(settings))
         assert worker.terminate() == 0
+    assert found(settings) == expected(settings)
+
+
+def test_a_large_batch_is_left_between_its_parts(environ: dict[str, str]) -> None:
+    """While a batch of many rows is worked on, health answers and a stop is not kept waiting."""
+    settings = prepare(environ)
+    Path(settings.profile).write_text(json.dumps({**PROFILE, "policy": {"mode": "latch"}}))
+    rng = np.random.default_rng(0)
+    events = [
+        QueryEvent(
+            id=str(number),
+            account="alice",
+            model="digits",
+            time=number,
+            inputs=Tensor.from_array(rng.gamma(0.5, size=(4096, 4)).astype(np.float32)),
+            labels=rng.integers(0, 3, 4096).tolist(),
+        )
+        for number in range(12)
+    ]
+    send(settings, [(event_key(each.account), encode_event(each)) for each in events])
+    with Worker(environ, [sys.executable, "-c", SLOW + SERVE]) as worker:
+        wait_for(lambda: worker.metric("gamekeeper_queries_total") > 0)
+        assert worker.terminate() == 0
+    assert not all_applied(settings)
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings))
+        assert 0 < worker.metric("gamekeeper_queries_total") < 12 * 4096
     assert found(settings) == expected(settings)
 
 

@@ -113,15 +113,17 @@ class Bench:
         )
         self.offset = 0
 
-    def record(self, account: str = "alice", first: float = 0.0, **changes: Any) -> Any:
+    def record(
+        self, account: str = "alice", first: float = 0.0, rows: int = 1, **changes: Any
+    ) -> Any:
         """Make a valid record; `changes` replace its key or value."""
         event = QueryEvent(
             id=f"event-{self.offset}",
             account=account,
             model="digits",
             time=self.offset,
-            inputs=Tensor.from_array(np.full((1, 2), first, np.float32)),
-            labels=[0],
+            inputs=Tensor.from_array(np.full((rows, 2), first, np.float32)),
+            labels=[0] * rows,
         )
         message = SimpleNamespace(topic="queries", partition=0, offset=self.offset)
         self.offset += 1
@@ -130,7 +132,11 @@ class Bench:
 
     def score(self, *records: Any) -> Scored:
         """Score records and store the rows."""
-        scored = self.scorer.score(self.scorer.read(records))
+        scored = Scored()
+        for part in self.scorer.read(records):
+            fresh = self.scorer.score(part)
+            scored.add(fresh)
+            scored.skipped += fresh.skipped
         self.rows.update({row.key: row.value for row in scored.rows if row.value is not None})
         return scored
 
@@ -196,6 +202,19 @@ def test_a_broken_record_becomes_a_dead_letter(
     }
     assert headers["source_offset"] == b"1"
     assert headers["reason"]
+
+
+def test_many_rows_are_scored_in_parts() -> None:
+    """No part has more rows than the limit, and no record is lost, doubled or moved."""
+    bench = Bench()
+    sizes = [4096, 1, 4095, 1, 3000, 2000, 2000, 96, 1]
+    records = [bench.record(rows=size) for size in sizes]
+    records.insert(4, bench.record(value=b"garbage"))
+    parts = list(bench.scorer.read(records))
+    assert [event for part in parts for event in part.events] == records
+    counts = [[len(item.arrival.event) for item in part.items] for part in parts]
+    assert counts == [[4096], [1, 4095], [1, 3000], [2000, 2000, 96], [1]]
+    assert [len(part.letters) for part in parts] == [0, 0, 1, 0, 0]
 
 
 def test_events_applied_before_are_skipped() -> None:
@@ -286,7 +305,7 @@ def test_networks_run_once_and_for_watched_models_alone(ahead: bool) -> None:
     """No network sees events of other models, neither ahead of scoring nor while it goes on."""
     for model, rows in (("other", []), ("digits", [2])):
         bench = Bench(model)
-        records = bench.scorer.read([bench.record("alice"), bench.record("bob")])
+        [records] = bench.scorer.read([bench.record("alice"), bench.record("bob")])
         if ahead:
             bench.scorer.featurize(records)
         assert len(bench.scorer.score(records).outcomes) == 2
