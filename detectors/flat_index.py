@@ -62,6 +62,10 @@ class FlatIndex:
         """Count the rows, forgotten ones that were not removed yet among them."""
         return int(self._index.ntotal)
 
+    def __sizeof__(self) -> int:
+        """Count the bytes of the vectors too, which FAISS holds."""
+        return super().__sizeof__() + int(self._index.codes.size())
+
     def add(self, vectors: NDArray[np.float32], queries: Ints) -> None:
         """Append `(k, d)` finite vectors of queries `(k,)`, which rise from call to call."""
         n, k = len(self), len(vectors)

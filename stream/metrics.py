@@ -80,6 +80,11 @@ class Metrics:
         self.hot_accounts = Gauge(
             "gamekeeper_hot_accounts", "Accounts held in memory.", registry=registry
         )
+        self.hot_bytes = Gauge(
+            "gamekeeper_hot_bytes",
+            "What the accounts held in memory take, each as of when it was last weighed.",
+            registry=registry,
+        )
         self.state_lost = Counter(
             "gamekeeper_state_lost",
             "Accounts begun anew because their stored rows could not be read.",

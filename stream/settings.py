@@ -71,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batch_events: Count = 4096
     batch_wait_ms: Amount = 5
     hot_accounts: Count = 10_000
+    hot_bytes: Count = 2 * 1024 * 1024 * 1024
     http_host: str = "127.0.0.1"
     http_port: Port = 6066
     sink_records: Count = 20_000
@@ -106,7 +107,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         * `GAMEKEEPER_SCORES`: whether every statistic goes to the scores topic; false.
         * `GAMEKEEPER_DATA_DIR`: folder of local state; gamekeeper-data.
         * `GAMEKEEPER_STORE`: rocksdb (default) or memory.
-        * `GAMEKEEPER_HOT_ACCOUNTS`: accounts kept in memory; 10000.
+        * `GAMEKEEPER_HOT_ACCOUNTS`, `GAMEKEEPER_HOT_BYTES`: most accounts kept in memory, and most
+          bytes of memory for them; 10000, 2147483648.
         * `GAMEKEEPER_BATCH_EVENTS`, `GAMEKEEPER_BATCH_WAIT_MS`: a micro-batch's most events and
           longest wait for them in milliseconds; 4096, 5.
         * `GAMEKEEPER_SESSION_TIMEOUT`: seconds until a dead worker's partitions move; 10.

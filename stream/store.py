@@ -29,6 +29,7 @@ import msgspec
 from gamekeeper.detectors.account import Account
 from gamekeeper.detectors.base import Segment
 from gamekeeper.detectors.engine import Engine, Key, Source
+from gamekeeper.detectors.footprint import footprint
 from gamekeeper.detectors.profile import Profile
 from gamekeeper.schemas.errors import StateError
 
@@ -103,7 +104,10 @@ class _Log:
 
 
 class Entry:
-    """One hot account: its live state, and what of it is stored where."""
+    """One hot account: its live state, and what of it is stored where.
+
+    `bytes` is what it held in memory when it was last weighed.
+    """
 
     def __init__(self, key: Key, profile: Profile, source: Source) -> None:
         self.key = key
@@ -111,6 +115,8 @@ class Entry:
         self.topic = source.topic
         self.partition = source.partition
         self.offset = -1
+        self.bytes = 0
+        self._weigh_at = 0
         self._setups = {each.detector: _digest(profile.setup(each)) for each in profile.detectors}
         self._logs: dict[tuple[str, str], _Log] = {}
         self._useless: list[bytes] = []
@@ -167,6 +173,12 @@ class Entry:
             yield Row("delete", self.partition, key, None)
         self._useless = []
 
+    def weigh(self) -> None:
+        """Measure what the account holds in memory, unless it has hardly grown since."""
+        if self.account.queries >= self._weigh_at:
+            self.bytes = footprint(self)
+            self._weigh_at = self.account.queries * 5 // 4 + 8
+
     def _header(self) -> _Header:
         ranges = [
             _Range(detector, self._setups[detector], name, log.first, log.next)
@@ -189,13 +201,17 @@ class Entry:
 class Store:
     """The hot accounts of an engine, least recently used first out; the others are rows.
 
-    `limit` bounds the hot accounts after `evict()`.
+    `limit` bounds the hot accounts after `evict()`, and `max_bytes` what they hold in memory, but
+    for the one used last and for what each has grown by since it was weighed, about a quarter.
     """
 
-    def __init__(self, engine: Engine, limit: int) -> None:
+    def __init__(self, engine: Engine, limit: int, max_bytes: int) -> None:
         self._engine = engine
         self._limit = limit
+        self._max_bytes = max_bytes
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
+        self._used: set[Key] = set()
+        self.bytes = 0
 
     def __len__(self) -> int:
         """Count the hot accounts."""
@@ -216,6 +232,7 @@ class Store:
                 entry.restore(stored, get)
             self._put(entry)
         self._entries.move_to_end(key)
+        self._used.add(key)
         return entry
 
     def renew(self, key: Key, source: Source) -> Entry:
@@ -225,6 +242,7 @@ class Store:
         return entry
 
     def _put(self, entry: Entry) -> None:
+        self.forget(entry.key)
         self._entries[entry.key] = entry
         self._engine.accounts[entry.key] = entry.account
 
@@ -234,19 +252,28 @@ class Store:
 
     def forget(self, key: Key) -> None:
         """Drop a hot account whose live state is not to be trusted; its rows stay."""
-        self._entries.pop(key, None)
-        self._engine.accounts.pop(key, None)
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.bytes -= entry.bytes
+            self._engine.accounts.pop(key, None)
 
     def evict(self) -> None:
-        """Drop the least recently used accounts beyond the limit."""
-        while len(self._entries) > self._limit:
-            key, _ = self._entries.popitem(last=False)
-            del self._engine.accounts[key]
+        """Drop the least recently used accounts beyond the limits."""
+        for key in self._used & self._entries.keys():
+            entry = self._entries[key]
+            self.bytes -= entry.bytes
+            entry.weigh()
+            self.bytes += entry.bytes
+        self._used.clear()
+        while len(self) > self._limit or (self.bytes > self._max_bytes and len(self) > 1):
+            self.forget(next(iter(self._entries)))
 
     def clear(self) -> None:
         """Drop all hot accounts, as when partitions change hands."""
         self._entries.clear()
         self._engine.accounts.clear()
+        self._used.clear()
+        self.bytes = 0
 
 
 def _segment_key(key: Key, detector: str, log: str, number: int) -> bytes:

@@ -52,7 +52,7 @@ class Watcher:
         self._watches = engine.profile.watches
         self._features = engine.profile.features
         self._metrics = metrics
-        self._store = Store(engine, settings.hot_accounts)
+        self._store = Store(engine, settings.hot_accounts, settings.hot_bytes)
         self._scorer = Scorer(
             engine, self._store, lambda key: table.data.get(key), current, metrics
         )
@@ -121,6 +121,7 @@ class Watcher:
         self._count(records.events, scored)
         self._store.evict()
         self._metrics.hot_accounts.set(len(self._store))
+        self._metrics.hot_bytes.set(self._store.bytes)
 
     async def _tell(self, scored: Scored) -> None:
         if scored.verdicts:

@@ -107,7 +107,7 @@ class Bench:
         )
         self.rows: dict[bytes, bytes] = {}
         self.metrics = Metrics()
-        self.store = Store(engine, 100)
+        self.store = Store(engine, 100, 2**30)
         self.scorer = Scorer(
             engine, self.store, self.rows.get, lambda _: nullcontext(), self.metrics
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -47,6 +48,11 @@ def arrivals(count: int, seed: int = 0) -> list[Arrival]:
     ]
 
 
+def of(arrival: Arrival, account: str) -> Arrival:
+    """Make the arrival another account's."""
+    return arrival._replace(event=msgspec.structs.replace(arrival.event, account=account))
+
+
 def write(rows: Rows, written: list[Row]) -> None:
     """Do to the rows what a store does."""
     for row in written:
@@ -59,14 +65,17 @@ def write(rows: Rows, written: list[Row]) -> None:
 class Run:
     """A worker's life: an engine and its hot accounts over rows that outlive it."""
 
-    def __init__(self, rows: Rows, made_of: Profile | None = None, limit: int = 100) -> None:
+    def __init__(
+        self, rows: Rows, made_of: Profile | None = None, limit: int = 100, max_bytes: int = 2**30
+    ) -> None:
         self.rows = rows
+        self.key = KEY
         self.engine = Engine(made_of or profile())
-        self.store = Store(self.engine, limit)
+        self.store = Store(self.engine, limit, max_bytes)
 
     def take(self, batch: list[Arrival]) -> tuple[list[str], list[Row]]:
         """Apply what is new of a batch; return its statistics and the rows to be written."""
-        entry = self.store.open(KEY, batch[0].source, self.rows.get)
+        entry = self.store.open(self.key, batch[0].source, self.rows.get)
         fresh = [each for each in batch if each.source.offset > entry.offset]
         told = [str(outcome.statistics) for outcome in self.engine.process(fresh)]
         if not fresh:
@@ -200,6 +209,27 @@ def test_the_least_recently_used_account_goes_first() -> None:
         run.store.open((name, "m"), Source("queries", 0, 0), run.rows.get)
         run.store.evict()
     assert set(run.engine.accounts) == {("a", "m"), ("d", "m")}
+
+
+def test_accounts_are_evicted_by_their_bytes_too() -> None:
+    """What is hot stays below the bytes, the account used last stays, and all come back."""
+    events = arrivals(200)
+    calm, _ = Run({}).take(events)
+    limit = 250_000
+    run = Run({}, max_bytes=limit)
+    told: dict[str, list[str]] = {}
+    for batch in cut(events, [40] * 4):
+        for name in ("a", "b", "c", "d", "e", "f", "g", "h"):
+            run.key = name, KEY[1]
+            statistics, written = run.take([of(each, name) for each in batch])
+            told.setdefault(name, []).extend(statistics)
+            write(run.rows, written)
+            run.store.evict()
+            assert run.store.bytes == sum(run.store.hot(key).bytes for key in run.engine.accounts)
+            assert run.store.bytes <= limit
+            assert run.key in run.engine.accounts
+    assert 1 < len(run.store) < len(told)
+    assert all(statistics == calm for statistics in told.values())
 
 
 def test_another_partition_has_its_own_state() -> None:
