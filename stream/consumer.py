@@ -1,4 +1,4 @@
-"""Faust's consumer with two of its assumptions made true: no record is lost when partitions move.
+"""Faust's consumer with three of its assumptions made true: no record is lost when partitions move.
 
 After every restore Faust goes back to the committed offsets, because records of the queries topic
 may have been fetched and thrown away meanwhile. Where nothing has been committed yet, as after a
@@ -9,10 +9,18 @@ Faust restores state up to the end offset that the broker tells, and state is wh
 after everything written before. It may not be: an earlier owner's last rows can still be on their
 way to the replicas, and the embedded broker tells the offset after the first record of the last
 batch. So a record is written behind them first and waited for.
+
+Faust takes a worker for the owner of its partitions until it hears otherwise. One that was stopped
+for longer than its session, by SIGSTOP or with its machine, hears of it too late: whatever it then
+writes to a changelog comes after the new owner's end. So it can ask.
+
+This is the one file that touches private names of Faust's and aiokafka's consumers: the thread, the
+coordinator and its heartbeat. A test of a stopped worker fails when they change.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +28,7 @@ from faust.transport.drivers import aiokafka
 
 FENCE = b"end"
 """Key of the record that marks a changelog's end; no row's, these are MessagePack arrays."""
+ASK_AGAIN = 0.1  # seconds
 
 
 class Consumer(aiokafka.Consumer):  # type: ignore[misc]  # Faust is not followed by mypy
@@ -33,6 +42,23 @@ class Consumer(aiokafka.Consumer):  # type: ignore[misc]  # Faust is not followe
         if fresh:
             await self.seek_wait(await self.earliest_offsets(*fresh))
         return committed
+
+    async def owns(self, generation: int) -> bool:
+        """Ask the broker whether this worker is a member of its group in a generation.
+
+        Waits for as long as the broker gives no answer.
+        """
+        while not await self._thread.call_thread(self._beat, generation):
+            if self._thread._ensure_consumer()._coordinator.generation != generation:
+                return False
+            await asyncio.sleep(ASK_AGAIN)
+        return True
+
+    async def _beat(self, generation: int) -> bool:
+        """Send one heartbeat; what it is answered, the coordinator takes note of."""
+        coordinator = self._thread._ensure_consumer()._coordinator
+        heard: bool = coordinator.generation == generation and await coordinator._do_heartbeat()
+        return heard
 
     async def highwaters(self, *partitions: Any) -> Mapping[Any, int]:
         """Give the end offsets of changelogs, after everything that was written before."""

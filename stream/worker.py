@@ -61,6 +61,7 @@ class Watcher:
         self._running: asyncio.Task[None] | None = None
         self._closing = False
         self._leaving = False
+        self._held_until = 0.0
         self._positions: dict[Any, int] = {}
 
     async def run(self, stream: Any) -> None:
@@ -112,9 +113,9 @@ class Watcher:
         if self._engine.featurizers:  # in a thread: networks take long enough for health to wait
             await asyncio.to_thread(self._scorer.featurize, records)
         scored = self._scorer.score(records)
+        await self._hold(generation)
         await self._tell(scored)
-        if self._app.consumer_generation_id != generation:
-            raise LostPartitionsError
+        await self._hold(generation)
         await self._outbox.save(scored.rows)
         for event in records.events:
             event.ack()
@@ -122,6 +123,23 @@ class Watcher:
         self._store.evict()
         self._metrics.hot_accounts.set(len(self._store))
         self._metrics.hot_bytes.set(self._store.bytes)
+
+    async def _hold(self, generation: int) -> None:
+        """Raise `LostPartitionsError` unless the partitions are still this worker's.
+
+        That this worker has heard of nothing else is not enough, as it may have been stopped for
+        longer than its session. For a session from the moment it asked, the broker gives them to no
+        other; of that, half is left for the writes that follow.
+        """
+        now = time.monotonic()
+        if self._app.consumer_generation_id == generation:
+            if now < self._held_until:
+                return
+            if await self._app.consumer.owns(generation):
+                self._held_until = now + self._settings.session_timeout / 2
+                return
+        self._held_until = 0.0
+        raise LostPartitionsError
 
     async def _tell(self, scored: Scored) -> None:
         if scored.verdicts:
@@ -173,6 +191,7 @@ class Watcher:
         finally:
             self._leaving = False
         self._store.clear()
+        self._held_until = 0.0
         if self._positions:
             log.info("let go of all partitions")
         self._positions.clear()

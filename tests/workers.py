@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,17 @@ class Worker:
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(60)
+
+    def stopped(self) -> bool:
+        """Say whether a SIGSTOP holds it."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/stat").read_text()
+        return status.rpartition(")")[2].split()[0] == "T"
+
+    def wake(self) -> None:
+        """Let it go on after a SIGSTOP."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def alive(self) -> bool:
         """Say whether the process runs."""

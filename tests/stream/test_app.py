@@ -57,6 +57,18 @@ def slowly(self, records):
     return score(self, records)
 gamekeeper.stream.scoring.Scorer.score = slowly
 """
+STOPPED = """
+import os, signal
+from gamekeeper.stream.worker import Watcher
+tell = Watcher._tell
+calls = []
+async def stop(self, scored):
+    await tell(self, scored)
+    calls.append(1)
+    if len(calls) == 5:
+        os.kill(os.getpid(), signal.SIGSTOP)
+Watcher._tell = stop
+"""
 
 
 @pytest.fixture
@@ -265,6 +277,30 @@ def test_a_large_batch_is_left_between_its_parts(environ: dict[str, str]) -> Non
     with Worker(environ) as worker:
         wait_for(lambda: all_applied(settings))
         assert 0 < worker.metric("gamekeeper_queries_total") < 12 * 4096
+    assert found(settings) == expected(settings)
+
+
+def test_a_worker_that_was_stopped_writes_nothing_late(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """A worker that wakes after another took over leaves the changelog to it, and joins again."""
+    environ["GAMEKEEPER_BATCH_EVENTS"] = "50"
+    settings = prepare(environ)
+    trace = make_trace(2400)
+    send(settings, trace[: len(trace) // 2])
+    second, third = (
+        {**environ, "GAMEKEEPER_DATA_DIR": str(tmp_path / name)} for name in ("second", "third")
+    )
+    with Worker(environ, [sys.executable, "-c", STOPPED + SERVE]) as sleeper:
+        wait_for(sleeper.stopped)
+        with Worker(second) as heir:
+            wait_for(lambda: all_applied(settings))
+            sleeper.wake()
+            wait_for(lambda: "changed hands" in sleeper.logged())
+            wait_for(lambda: sleeper.ready() and heir.ready())
+    send(settings, trace[len(trace) // 2 :])
+    with Worker(third):
+        wait_for(lambda: all_applied(settings))
     assert found(settings) == expected(settings)
 
 
