@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from gamekeeper.replay.topic import Record, Start, TopicReader, open_topic
 from gamekeeper.schemas.errors import SchemaError, TraceError
-from gamekeeper.schemas.event import QueryEvent, decode_event
+from gamekeeper.schemas.event import QueryEvent, check_key, decode_event
 from gamekeeper.schemas.order import is_order
 from gamekeeper.schemas.tables import QUERIES, many_query_rows
 from gamekeeper.stream.settings import Settings
@@ -116,6 +116,7 @@ class _Recording:
             return
         try:
             event = decode_event(record.value or b"")
+            check_key(record.key, event.account)
         except SchemaError as error:
             self._recorded.invalid += 1
             self._skipped(f"{record}: not a query event, skipped: {error}")

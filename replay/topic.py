@@ -19,8 +19,9 @@ _SKIPS = 5  # polls: more than the last batches take, and no endless loop where 
 
 
 class Record(NamedTuple):
-    """A record's value (None: deleted) and where it lies."""
+    """A record's key, its value (None: deleted), and where it lies."""
 
+    key: bytes | None
     value: bytes | None
     topic: str
     partition: int
@@ -48,7 +49,7 @@ class TopicReader:
             polled = self._client.poll(timeout_ms=_POLL_MS)
         self._quiet = not polled
         return [
-            Record(each.value, each.topic, each.partition, each.offset)
+            Record(each.key, each.value, each.topic, each.partition, each.offset)
             for records in polled.values()
             for each in records
         ]

@@ -19,6 +19,13 @@ class SchemaError(GamekeeperError):
         self.reason = reason
 
 
+class WrongKeyError(SchemaError):
+    """The record's key is not the account that its value names."""
+
+    def __init__(self) -> None:
+        super().__init__("$.account", "is not the record's key; key events by their account")
+
+
 class ProfileError(GamekeeperError):
     """A profile, a detector's name or one of its options is not usable."""
 

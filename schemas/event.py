@@ -34,7 +34,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from gamekeeper.schemas.errors import SchemaError
+from gamekeeper.schemas.errors import SchemaError, WrongKeyError
 from gamekeeper.schemas.tensor import Tensor, check_tensor
 from gamekeeper.schemas.wire import FAULTS, Number, Time, decoding_fault
 
@@ -213,6 +213,12 @@ def event_headers(event: QueryEvent, source: str) -> list[tuple[str, bytes]]:
 def event_key(account: str) -> bytes:
     """Make the record's key: the account in UTF-8, so that it stays on one partition."""
     return _utf8(account, "$.account")
+
+
+def check_key(key: bytes | None, account: str) -> None:
+    """Raise `WrongKeyError` unless a record's key is the account that its value names."""
+    if key != event_key(account):
+        raise WrongKeyError
 
 
 def _utf8(text: str, path: str) -> bytes:

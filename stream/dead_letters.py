@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from gamekeeper.schemas.errors import SchemaError
+from gamekeeper.schemas.errors import SchemaError, WrongKeyError
 
 ReasonClass = Literal["schema", "key", "internal"]
 """`schema`: the value breaks its contract; `key`: the record's key is not the value's account;
@@ -44,10 +44,6 @@ class DeadLetter(NamedTuple):
         """Shorten it to its headers, for a value that the broker does not accept a second time."""
         size = len(self.value or b"")
         return self._replace(value=None, reason=f"{self.reason} (value of {size} bytes left out)")
-
-
-class WrongKeyError(SchemaError):
-    """The record's key is not the account that its value names."""
 
 
 def reason_class(error: Exception) -> ReasonClass:

@@ -10,11 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gamekeeper.schemas.event import QueryEvent, decode_event, event_key
+from gamekeeper.schemas.event import QueryEvent, check_key, decode_event
 from gamekeeper.schemas.order import is_order
 from gamekeeper.schemas.tables import many_query_rows, score_rows, verdict_rows
 from gamekeeper.schemas.verdict import decode_verdict
-from gamekeeper.stream.dead_letters import WrongKeyError
 from gamekeeper.stream.scores import decode_scores
 from gamekeeper.stream.sink_files import Partition
 from gamekeeper.stream.sink_lane import Lane, Record, Row
@@ -159,8 +158,7 @@ class QueryLane(Lane):
         if is_order(value):
             return None
         event = decode_event(value)
-        if record.key != event_key(event.account):
-            raise WrongKeyError("$.account", "is not the record's key; key events by their account")
+        check_key(record.key, event.account)
         key = (event.account, event.model)
         first = self._counts.get(key, 0)
         self._counts[key] = first + len(event)

@@ -15,10 +15,10 @@ import structlog
 
 from gamekeeper.detectors.engine import Arrival, Engine, Key, Outcome, Source
 from gamekeeper.schemas.errors import StateError
-from gamekeeper.schemas.event import decode_event, event_key
+from gamekeeper.schemas.event import check_key, decode_event, event_key
 from gamekeeper.schemas.order import decode_order, is_order
 from gamekeeper.schemas.verdict import encode_verdict
-from gamekeeper.stream.dead_letters import DeadLetter, WrongKeyError, explain, reason_class
+from gamekeeper.stream.dead_letters import DeadLetter, explain, reason_class
 from gamekeeper.stream.metrics import Metrics
 from gamekeeper.stream.store import Entry, Get, Row, Store
 
@@ -229,8 +229,7 @@ class Scorer:
 def _read(event: Any) -> Item:
     payload = event.value or b""
     what = decode_order(payload) if is_order(payload) else decode_event(payload)
-    if event.key != event_key(what.account):
-        raise WrongKeyError("$.account", "is not the record's key; key events by their account")
+    check_key(event.key, what.account)
     message = event.message
     return Item(event, Arrival(what, Source(message.topic, message.partition, message.offset)))
 

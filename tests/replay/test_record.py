@@ -13,15 +13,17 @@ from traces import events, send, sorted_rows, write_trace
 
 from gamekeeper.replay.record import Wanted, record
 from gamekeeper.schemas.errors import BrokerError, TraceError
+from gamekeeper.schemas.event import encode_event
 from gamekeeper.stream.settings import Settings
 
 pytestmark = pytest.mark.broker
 
 
 def test_invalid_events_are_counted_and_named(settings: Settings, tmp_path: Path) -> None:
-    """What is not an event is left out, with its offset and fault; queries still count on."""
+    """What the service refuses is left out, with its offset and fault; queries still count on."""
     made = events(accounts=1, each=4)
-    mixed = [made[0], b"junk", made[1], b"", made[2], b"\xc1", made[3]]
+    under_another_key = encode_event(made[0])
+    mixed = [made[0], b"junk", made[1], b"", under_another_key, made[2], b"\xc1", made[3]]
     send(settings, settings.topics.queries, *mixed)
     said: list[str] = []
     out = tmp_path / "a.parquet"
@@ -29,9 +31,10 @@ def test_invalid_events_are_counted_and_named(settings: Settings, tmp_path: Path
     recorded = record(
         settings, settings.topics.queries, out, wanted, skipped=said.append, trace="t"
     )
-    assert recorded.invalid == 3
+    assert recorded.invalid == 4
     assert recorded.events == 4
-    assert sum("not a query event" in line and "offset" in line for line in said) == 3
+    assert sum("not a query event" in line and "offset" in line for line in said) == 4
+    assert sum("is not the record's key" in line for line in said) == 1
     expected = write_trace(tmp_path / "b.parquet", made, trace="t")
     columns = ["account", "query", "event", "row", "tensor", "label", "trace"]
     assert sorted_rows(out).select(columns).equals(sorted_rows(expected).select(columns))
