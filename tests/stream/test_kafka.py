@@ -43,6 +43,18 @@ def test_clients_carry_records_and_commit(broker: brokers.Broker, names: brokers
         assert [r.value for r in second.poll(10_000)[there]] == [b"two"]
 
 
+@pytest.mark.broker
+def test_private_names_are_there(broker: brokers.Broker, names: brokers.Names) -> None:
+    """Those of kafka-python's that tap and sink use; to set one that is gone would tell nobody."""
+    settings = settings_of(broker, names)
+    with producer(settings) as sender:
+        assert sender._closed is False
+        assert callable(sender._sender.force_close)
+        assert callable(sender._unregister_cleanup)
+    with consumer(settings, names("group")) as reader:
+        assert callable(reader._coordinator.request_rejoin)
+
+
 def test_a_missing_broker_is_named() -> None:
     """No broker at the address: the error has the address and the variable."""
     settings = Settings(brokers=f"127.0.0.1:{free_port()}")
