@@ -1,1 +1,1 @@
-"""Recorded traffic: record, play, evaluate, query, and the sample trace."""
+"""Without the service: record, attack, train, calibrate, evaluate, ask the tables, the demo."""

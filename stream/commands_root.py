@@ -42,53 +42,53 @@ COMMANDS: Final = {
         "Write verdicts, scores and queries to Parquet.",
     ),
     "record": Entry(
-        "gamekeeper.replay.commands_record:record", "replay", "Record traffic as a trace."
+        "gamekeeper.replay.commands.record:record", "replay", "Record traffic as a trace."
     ),
     "play": Entry(
-        "gamekeeper.replay.commands_play:play", "replay", "Play a trace into the queries topic."
+        "gamekeeper.replay.commands.play:play", "replay", "Play a trace into the queries topic."
     ),
     "bench": Entry(
-        "gamekeeper.replay.commands_bench:bench",
+        "gamekeeper.replay.commands.bench:bench",
         "replay",
         "Measure what is caught, how soon, at which price.",
     ),
     "evaluate": Entry(
-        "gamekeeper.replay.commands_evaluate:evaluate",
+        "gamekeeper.replay.commands.evaluate:evaluate",
         "replay",
         "Run detectors over traces and measure their alarms.",
     ),
     "victim": Entry(
-        "gamekeeper.replay.commands_victim:victim", "replay", "Train models to attack."
+        "gamekeeper.replay.commands.victim:victim", "replay", "Train models to attack."
     ),
     "attack": Entry(
-        "gamekeeper.replay.commands_attack:attack",
+        "gamekeeper.replay.commands.attack:attack",
         "replay",
         "Steal from a victim, and record it as a trace.",
     ),
     "evasion": Entry(
-        "gamekeeper.replay.commands_evasion:evasion", "replay", "List the ways to hide an attack."
+        "gamekeeper.replay.commands.evasion:evasion", "replay", "List the ways to hide an attack."
     ),
     "train": Entry(
-        "gamekeeper.replay.commands_train:train",
+        "gamekeeper.replay.commands.train:train",
         "replay",
         "Train the networks of a profile on benign data.",
     ),
     "calibrate": Entry(
-        "gamekeeper.replay.commands_calibrate:calibrate",
+        "gamekeeper.replay.commands.calibrate:calibrate",
         "replay",
         "Choose thresholds that keep a promised false-alarm rate.",
     ),
     "profile": Entry(
-        "gamekeeper.replay.commands_profile:profile",
+        "gamekeeper.replay.commands.profile:profile",
         "replay",
         "Show, compare and verify profiles.",
     ),
-    "sql": Entry("gamekeeper.replay.commands_sql:sql", "replay", "Query the tables with SQL."),
+    "sql": Entry("gamekeeper.replay.commands.sql:sql", "replay", "Query the tables with SQL."),
     "verdicts": Entry(
-        "gamekeeper.replay.commands_verdicts:verdicts", "replay", "Show verdicts and their reasons."
+        "gamekeeper.replay.commands.verdicts:verdicts", "replay", "Show verdicts and their reasons."
     ),
     "demo": Entry(
-        "gamekeeper.replay.commands_demo:demo", "demo", "See an attack being caught, on loopback."
+        "gamekeeper.replay.commands.demo:demo", "demo", "See an attack being caught, on loopback."
     ),
 }
 

@@ -16,10 +16,10 @@ import msgspec
 import numpy as np
 from workers import Record, Worker, all_applied, environ_for, prepare, read, wait_for
 
-from gamekeeper.replay.processes import running
-from gamekeeper.replay.sql import connect
-from gamekeeper.replay.sql import run as sql
-from gamekeeper.replay.verdicts import from_tables
+from gamekeeper.replay.demo.processes import running
+from gamekeeper.replay.tables.sql import connect
+from gamekeeper.replay.tables.sql import run as sql
+from gamekeeper.replay.tables.verdicts import from_tables
 from gamekeeper.schemas.event import QueryEvent, encode_event, event_key
 from gamekeeper.schemas.tensor import Tensor
 from gamekeeper.schemas.verdict import decode_verdict, encode_verdict

@@ -116,12 +116,11 @@ def test_every_data_file_is_installed() -> None:
         for path in (ROOT / package).rglob("*")
         if path.is_file() and path.suffix not in {".py", ".pyc"}
     }
-    patterns = PROJECT["tool"]["setuptools"]["package-data"]
     installed = {
         path
-        for package in PACKAGES
-        for pattern in patterns[f"gamekeeper.{package}"]
-        for path in (ROOT / package).glob(pattern)
+        for package, patterns in PROJECT["tool"]["setuptools"]["package-data"].items()
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")[1:]).glob(pattern)
     }
     assert files <= installed
 

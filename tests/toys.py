@@ -12,7 +12,7 @@ import pyarrow as pa
 from traces import START
 
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
-from gamekeeper.replay.trace import Life
+from gamekeeper.replay.traces.trace import Life
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tables import QUERIES, many_query_rows, write_parquet
 from gamekeeper.schemas.tensor import Tensor

@@ -12,7 +12,7 @@ from gamekeeper.detectors.base import Floats
 from gamekeeper.replay.bench.pools import Pool, load_pool
 from gamekeeper.replay.bench.watch import Rows, Watch, statistics
 from gamekeeper.replay.bench.workers import Advance, over
-from gamekeeper.replay.rates import CHUNK
+from gamekeeper.replay.evaluation.rates import CHUNK
 from gamekeeper.schemas.errors import TraceError
 
 SPARE = 3

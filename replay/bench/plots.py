@@ -9,6 +9,7 @@ import numpy as np
 
 from gamekeeper.replay.bench.cell import PLAIN, points
 from gamekeeper.replay.bench.tables import Found, number
+from gamekeeper.replay.evaluation.rates import typical
 from gamekeeper.replay.plots.parts import (
     GREY,
     HEIGHT,
@@ -19,7 +20,6 @@ from gamekeeper.replay.plots.parts import (
     share_scale,
     titled,
 )
-from gamekeeper.replay.rates import typical
 
 GRID = np.linspace(0.80, 1.0, 81)
 """Thresholds on W, about the range of PRADA's figure 6."""

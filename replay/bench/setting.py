@@ -16,7 +16,6 @@ import torch
 
 from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD, OOD, Featurizer, Floats
 from gamekeeper.detectors.featurizers import load as load_network
-from gamekeeper.replay.account_rule import threshold
 from gamekeeper.replay.attacks.network import Architecture, Classifier
 from gamekeeper.replay.bench.benign import chunk_maxima, draw
 from gamekeeper.replay.bench.cell import running_means
@@ -24,9 +23,10 @@ from gamekeeper.replay.bench.parts import Parts, cut
 from gamekeeper.replay.bench.pools import Pool, make_pool, write_arrays
 from gamekeeper.replay.bench.watch import Queries, Rows, Watch
 from gamekeeper.replay.bench.workers import Advance
+from gamekeeper.replay.calibration.account_rule import threshold
+from gamekeeper.replay.calibration.fitting import Reading, center, delta, nearest
+from gamekeeper.replay.calibration.fitting import cut as ood_cut
 from gamekeeper.replay.datasets.load import Dataset
-from gamekeeper.replay.fitting import Reading, center, delta, nearest
-from gamekeeper.replay.fitting import cut as ood_cut
 from gamekeeper.replay.training.checkpoint import write_whole
 from gamekeeper.replay.training.networks import FEATURES, Size
 from gamekeeper.replay.training.train import REPORT, TrainPlan, train

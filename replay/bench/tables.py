@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import Floats
 from gamekeeper.replay.bench.cell import PLAIN, Cell
-from gamekeeper.replay.rates import clopper_pearson, typical
-from gamekeeper.replay.rates import worst as slowest
+from gamekeeper.replay.evaluation.rates import clopper_pearson, typical
+from gamekeeper.replay.evaluation.rates import worst as slowest
 
 WORST = 20
 """Cells that are named first."""

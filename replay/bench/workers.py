@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from gamekeeper.replay.shards import KILLED, ignore_interrupts, one_thread_each
+from gamekeeper.replay.evaluation.shards import KILLED, ignore_interrupts, one_thread_each
 from gamekeeper.schemas.errors import GamekeeperError
 
 Item = TypeVar("Item")

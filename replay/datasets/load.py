@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gamekeeper.replay.benign_lives import naming
+from gamekeeper.replay.calibration.benign_lives import naming
 from gamekeeper.replay.datasets.idx import idx_files, idx_parts, is_idx
 from gamekeeper.replay.datasets.images import image_folder, is_image_folder
 from gamekeeper.replay.datasets.npz import npz_parts
 from gamekeeper.replay.datasets.parquet import is_trace, table_parts
 from gamekeeper.replay.datasets.rows import Part, Row, Rows
 from gamekeeper.replay.datasets.trace import Traced, trace_parts
-from gamekeeper.replay.tracefiles import SAMPLE, SAMPLE_NAME, TraceFile, trace_files
+from gamekeeper.replay.traces.tracefiles import SAMPLE, SAMPLE_NAME, TraceFile, trace_files
 from gamekeeper.schemas.errors import TraceError
 
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gamekeeper.replay.datasets.rows import Part
-from gamekeeper.replay.report import BENIGN
-from gamekeeper.replay.tracefiles import TraceFile, read_batches
+from gamekeeper.replay.evaluation.report import BENIGN
+from gamekeeper.replay.traces.tracefiles import TraceFile, read_batches
 from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.tensor import DTYPES
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from gamekeeper.replay.life import ANY
+from gamekeeper.replay.evaluation.life import ANY
+from gamekeeper.replay.evaluation.report import BENIGN
+from gamekeeper.replay.evaluation.sweep import ALL_ATTACKS
 from gamekeeper.replay.plots import parts
 from gamekeeper.replay.plots.parts import Chart, Data, Row
-from gamekeeper.replay.report import BENIGN
-from gamekeeper.replay.sweep import ALL_ATTACKS
 
 # What is drawn: whose rows, which column, in which words and colour.
 _MEASURES = (

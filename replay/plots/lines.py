@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gamekeeper.replay.report import BENIGN
-from gamekeeper.replay.sql import connect
+from gamekeeper.replay.evaluation.report import BENIGN
+from gamekeeper.replay.tables.sql import connect
 
 _BENIGN = 40
 _OTHERS = 24

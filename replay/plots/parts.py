@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 import altair as alt
 
-from gamekeeper.replay.life import ANY
-from gamekeeper.replay.report import BENIGN
-from gamekeeper.replay.sweep import ALL_ATTACKS
+from gamekeeper.replay.evaluation.life import ANY
+from gamekeeper.replay.evaluation.report import BENIGN
+from gamekeeper.replay.evaluation.sweep import ALL_ATTACKS
 
 Row: TypeAlias = dict[str, Any]
 Chart: TypeAlias = Any  # Altair has a type for each way of putting charts together

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import altair as alt
 
 from gamekeeper.detectors.profile import DetectorProfile, Profile
+from gamekeeper.replay.evaluation.report import BENIGN
 from gamekeeper.replay.output import printable
 from gamekeeper.replay.plots import parts
 from gamekeeper.replay.plots.lines import Line
 from gamekeeper.replay.plots.parts import Chart, Data, Row
-from gamekeeper.replay.report import BENIGN
 
 _TIPS = ["kind:N", "account:N", "trace:N", "query:Q", "statistic:Q"]
 

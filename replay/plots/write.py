@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from gamekeeper.detectors.profile import Profile
+from gamekeeper.replay.evaluation.sweep import PLOTS
 from gamekeeper.replay.plots.detection import detection
 from gamekeeper.replay.plots.false_alarms import false_alarms
 from gamekeeper.replay.plots.files import write_plot
@@ -20,7 +21,6 @@ from gamekeeper.replay.plots.lines import read_lines
 from gamekeeper.replay.plots.parts import Chart, Data
 from gamekeeper.replay.plots.roc import roc
 from gamekeeper.replay.plots.statistics import statistics
-from gamekeeper.replay.sweep import PLOTS
 
 
 def plot(

@@ -30,10 +30,10 @@ from promise_data import SETS, SIDES, ImageSet, draw, load, victim_for
 from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD, Batch
 from gamekeeper.detectors.catalog import build
 from gamekeeper.detectors.featurizers import load as load_network
-from gamekeeper.replay.account_rule import threshold
+from gamekeeper.replay.calibration.account_rule import threshold
+from gamekeeper.replay.calibration.fitting import Reading, center, delta, nearest
 from gamekeeper.replay.datasets.load import Dataset
-from gamekeeper.replay.fitting import Reading, center, delta, nearest
-from gamekeeper.replay.rates import CHUNK, alarmed_chunks, chunks_of, clopper_pearson
+from gamekeeper.replay.evaluation.rates import CHUNK, alarmed_chunks, chunks_of, clopper_pearson
 from gamekeeper.replay.training.train import TrainPlan, train
 
 ACCOUNTS, LIFE, ALPHA, STEP = 300, 2000, Fraction(1, 100), 250

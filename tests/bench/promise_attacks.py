@@ -14,7 +14,7 @@ from gamekeeper.replay.attacks.base import Start
 from gamekeeper.replay.attacks.catalog import attack
 from gamekeeper.replay.attacks.recorder import Recorder
 from gamekeeper.replay.attacks.run import run as run_attack
-from gamekeeper.replay.rates import typical, worst
+from gamekeeper.replay.evaluation.rates import typical, worst
 
 ATTACKS = ("papernot", "t-rnd-ifgsm", "jb-topk", "jb-self", "tramer")
 RUNS, BUDGET = 3, 2000

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from crashing import make_trace
 from workers import Worker, all_applied, environ_for, prepare, read, send, wait_for
 
-from gamekeeper.replay.commands_verdicts import verdicts
+from gamekeeper.replay.commands.verdicts import verdicts
 from gamekeeper.schemas.order import CloseOrder, encode_order
 from gamekeeper.schemas.verdict import Verdict, decode_verdict
 from gamekeeper.stream.settings import Settings

@@ -1,0 +1,1 @@
+"""Profiles whose thresholds carry a promise: chosen, measured, checked again."""

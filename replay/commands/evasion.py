@@ -1,0 +1,21 @@
+"""`gamekeeper evasion`: what ways to hide there are."""
+
+from __future__ import annotations
+
+import click
+
+from gamekeeper.replay.commands.entries import print_entries
+from gamekeeper.replay.commands.options import format_option
+from gamekeeper.replay.evasions.catalog import EVASIONS
+
+
+@click.group(epilog="Example: gamekeeper evasion list")
+def evasion() -> None:
+    """See the ways to hide that `gamekeeper attack ... --evasion NAME` takes."""
+
+
+@evasion.command("list", epilog="Example: gamekeeper evasion list --format json")
+@format_option
+def list_evasions(form: str) -> None:
+    """List the evasions, with the papers' sections and options."""
+    print_entries("evasion", EVASIONS, form)

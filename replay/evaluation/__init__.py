@@ -1,0 +1,1 @@
+"""Detectors over traces: what is caught, how soon, at which false-alarm rate."""

@@ -1,0 +1,1 @@
+"""The tables asked: SQL over them, and verdicts read, shown and answered."""

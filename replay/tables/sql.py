@@ -1,0 +1,170 @@
+"""DuckDB over the tables of a folder, with ready views; nothing can be changed through it."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from gamekeeper.schemas.errors import SettingsError, TraceError
+from gamekeeper.schemas.tables import QUERIES, SCORES, VERDICTS
+
+TABLES = {"queries": QUERIES, "scores": SCORES, "verdicts": VERDICTS}
+
+WRITERS = {
+    "queries": "`gamekeeper sink --queries` writes it, and so does `gamekeeper record`",
+    "scores": "`gamekeeper sink --scores` and `gamekeeper evaluate` write it",
+    "verdicts": "is it the folder of `gamekeeper sink --out` or `gamekeeper evaluate --out`?",
+}
+"""What to think of where a table is missing."""
+READS = {
+    **{table: table for table in TABLES},
+    **dict.fromkeys(["findings", "accounts", "alarms_by_day", "evidence"], "verdicts"),
+    "queries_per_account": "queries",
+    "peaks": "scores",
+}
+"""The table without which a table or view is empty; `accounts` only tells less without others."""
+
+_HELP = re.compile(r"^-- (?P<name>\w+): (?P<text>.+)$", re.MULTILINE)
+_READ = re.compile(r'\b(?:FROM|JOIN)\s+"?(\w+)', re.IGNORECASE)
+_READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+_BATCH_ROWS = 1000
+
+
+class Answer(NamedTuple):
+    """What a statement returned: the columns' names and the rows, read as they are needed."""
+
+    names: list[str]
+    rows: Iterator[tuple[Any, ...]]
+
+
+@cache
+def view_help() -> dict[str, str]:
+    """Say what one row of each view is, in the order of `views.sql`."""
+    return {found["name"]: found["text"] for found in _HELP.finditer(_views())}
+
+
+def connect(folder: Path) -> duckdb.DuckDBPyConnection:
+    """Open an in-memory database with the tables and views over a folder.
+
+    A table is all Parquet files below `folder/<table>`, also those that come later; one that has
+    no file now is empty. Columns are those of `gamekeeper.schemas.tables` and those that folders
+    name (`date=2026-05-01`). Raises `TraceError` where there is no such folder or its files cannot
+    be read.
+    """
+    if not folder.is_dir():
+        raise TraceError(
+            f"{folder}: no such folder; `gamekeeper sink` and `gamekeeper evaluate` write one"
+        )
+    connection = duckdb.connect()
+    # No extension is fetched from the network.
+    connection.execute("SET autoinstall_known_extensions = false; SET TimeZone = 'UTC'")
+    for table, schema in TABLES.items():
+        _open_table(connection, folder / table, table, schema)
+    connection.execute(_views())
+    return connection
+
+
+def run(connection: duckdb.DuckDBPyConnection, text: str) -> list[Answer]:
+    """Run statements that read, one answer each; `SettingsError` on anything else.
+
+    An answer's rows must be read before the next statement is run, so all but the last are held
+    in memory.
+    """
+    with _mapped():
+        statements = connection.extract_statements(text)
+    for statement in statements:
+        if statement.type not in _READING:
+            raise SettingsError(
+                f"{statement.type.name}: only statements that read are run, so that the tables "
+                "stay as they are; to export, use --format csv and redirect it to a file"
+            )
+    answers: list[Answer] = []
+    for statement in statements:
+        if answers:
+            answers[-1] = answers[-1]._replace(rows=iter(list(answers[-1].rows)))
+        with _mapped():
+            reader = connection.sql(statement).to_arrow_reader(_BATCH_ROWS)
+        answers.append(Answer(list(reader.schema.names), _rows(reader)))
+    return answers
+
+
+def lacking(folder: Path, text: str) -> list[str]:
+    """List the tables that statements name after FROM or JOIN and that have no file yet."""
+    read = {READS.get(name.lower()) for name in _READ.findall(text)}
+    return [table for table in TABLES if table in read and missing(folder, table)]
+
+
+def missing(folder: Path, table: str) -> bool:
+    """Say whether a table has no file yet."""
+    return next((folder / table).rglob("*.parquet"), None) is None
+
+
+def absence(folder: Path, table: str) -> str:
+    """Say that a table is missing, which an empty answer does not."""
+    return f"{folder}: holds no `{table}` table yet; {WRITERS[table]}"
+
+
+def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
+    """List tables and views: name, what one row is, columns."""
+    text = {
+        "queries": "one query that an account sent",
+        "scores": "one detector's statistic after one query",
+        "verdicts": "one change of an account's standing",
+        **view_help(),
+    }
+    return [(name, text[name], ", ".join(connection.table(name).columns)) for name in text]
+
+
+def _open_table(
+    connection: duckdb.DuckDBPyConnection, folder: Path, table: str, schema: pa.Schema
+) -> None:
+    """Give `views.sql` a table's columns, as an empty table, and its files."""
+    connection.from_arrow(schema.empty_table()).create(f"_no_{table}")
+    files = connection.table(f"_no_{table}")
+    with _mapped(folder):
+        if not missing(folder.parent, table):
+            files = connection.read_parquet(
+                f"{glob.escape(str(folder))}/**/*.parquet",
+                hive_partitioning=True,
+                union_by_name=True,
+            )
+        files.create_view(f"_files_{table}")
+
+
+def _rows(reader: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
+    with _mapped():
+        for batch in reader:
+            columns = [_values(column) for column in batch.columns]
+            yield from zip(*columns, strict=True)
+
+
+def _values(column: pa.Array[Any]) -> Sequence[Any]:
+    """Turn a column into Python's values; DuckDB's sums of integers are decimals to Arrow."""
+    if pa.types.is_decimal(column.type) and column.type.scale == 0:
+        return [None if value is None else int(value) for value in column.to_pylist()]
+    return column.to_pylist()
+
+
+@contextmanager
+def _mapped(folder: Path | None = None) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.IOException as error:
+        raise TraceError(f"{folder or 'table'}: cannot be read: {error}") from error
+    except (duckdb.Error, pa.ArrowException) as error:
+        if folder is not None:
+            raise TraceError(f"{folder}: not such a table: {error}") from error
+        raise SettingsError(str(error)) from error
+
+
+def _views() -> str:
+    return (files("gamekeeper.replay.tables") / "views.sql").read_text(encoding="utf-8")

@@ -1,0 +1,186 @@
+"""Verdicts read back, from the tables or from the topic, and laid out for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gamekeeper.replay.output import printable
+from gamekeeper.replay.tables.sql import connect, run
+from gamekeeper.replay.traces.topic import Record, open_topic
+from gamekeeper.schemas.errors import SchemaError, SettingsError
+from gamekeeper.schemas.verdict import Verdict, decode_verdict
+from gamekeeper.stream.settings import Settings
+
+HEADINGS = (
+    *("time", "change", "severity", "account", "model", "detector"),
+    *("statistic", "threshold", "queries", "finding"),
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAMES = ", ".join(f'"{name}"' for name in Verdict.__struct_fields__)
+_SELECT = (
+    f"SELECT DISTINCT ON (id) {_NAMES} FROM verdicts "  # noqa: S608 - the struct's own names
+    "ORDER BY last_time, account, model, detector, query, activity <> 'close', id"
+)
+
+
+def from_tables(folder: Path) -> list[Verdict]:
+    """Read the verdicts of a folder's tables, each id once, by time.
+
+    Raises `TraceError` where the tables cannot be read.
+    """
+    [answer] = run(connect(folder), _SELECT)
+    return [_verdict(dict(zip(answer.names, row, strict=True))) for row in answer.rows]
+
+
+def from_topic(
+    settings: Settings, *, follow: bool, skipped: Callable[[str], None]
+) -> Iterator[Verdict]:
+    """Read the verdicts of the topic, each id once, partition by partition.
+
+    With `follow` it goes on with those that come, until interrupted. What is not a verdict is
+    reported to `skipped`. Raises `BrokerError`.
+    """
+    seen: set[str] = set()
+    with open_topic(settings, settings.topics.verdicts, "beginning") as reader:
+        while follow or not reader.at_end():
+            for record in reader.poll():
+                verdict = _decoded(record, skipped)
+                if verdict is not None and verdict.id not in seen:
+                    seen.add(verdict.id)
+                    yield verdict
+
+
+def _decoded(record: Record, skipped: Callable[[str], None]) -> Verdict | None:
+    if record.value is None:
+        return None
+    try:
+        return decode_verdict(record.value)
+    except SchemaError as error:
+        skipped(f"{record}: not a verdict, skipped: {error}")
+        return None
+
+
+def find(verdicts: Iterable[Verdict], uid: str) -> list[Verdict]:
+    """Find the verdicts of one finding by its uid, or by that of one of them.
+
+    The first digits are enough if they fit one finding only; else `SettingsError`.
+    """
+    known = list(verdicts)
+    findings = sorted(
+        {each.finding for each in known if each.finding.startswith(uid) or each.id.startswith(uid)}
+    )
+    if not findings:
+        raise SettingsError(f"no finding or verdict {uid}; `gamekeeper verdicts` lists them")
+    if len(findings) > 1:
+        raise SettingsError(f"{uid} fits {len(findings)} findings; give more digits: {findings[0]}")
+    return [each for each in known if each.finding == findings[0]]
+
+
+def listed(verdict: Verdict) -> list[Any]:
+    """Say a verdict in the words of `HEADINGS`."""
+    return [
+        moment(verdict.last_time),
+        verdict.activity,
+        verdict.severity,
+        verdict.account,
+        verdict.model,
+        verdict.detector,
+        verdict.statistic,
+        verdict.threshold,
+        verdict.queries,
+        verdict.finding,
+    ]
+
+
+def moment(microseconds: int) -> datetime:
+    """Turn microseconds since 1970 into a time in UTC, exactly."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def explain(verdicts: Sequence[Verdict]) -> str:
+    """Lay out one finding: who, what happened, and the evidence of each change."""
+    first = verdicts[0]
+    lines = [
+        f"finding    {first.finding}",
+        f"account    {printable(first.account)}",
+        f"model      {printable(first.model)}",
+        f"detector   {first.detector}, alarm above {first.threshold:g}",
+        f"technique  MITRE ATLAS {first.technique} (tactic {first.tactic})",
+        f"profile    {first.profile}, {_promise(first)}",
+    ]
+    for each in verdicts:
+        lines += ["", *_change(each)]
+    return "\n".join(lines)
+
+
+def _promise(verdict: Verdict) -> str:
+    alpha = verdict.promise.get("alpha")
+    if alpha is None:
+        return "not calibrated: no false-alarm rate is promised"
+    return (
+        f"at most {100 * alpha:g} % of benign accounts ever flagged in "
+        f"{verdict.promise.get('life')} queries, calibrated on {verdict.promise.get('accounts')}"
+    )
+
+
+def _change(verdict: Verdict) -> list[str]:
+    what = {"create": "opened", "update": "updated", "close": "closed"}[verdict.activity]
+    return [
+        f"{what} ({verdict.reason}) at query {verdict.query}, after {verdict.queries} queries",
+        f"  verdict    {verdict.id}",
+        f"  severity   {verdict.severity}",
+        f"  agreeing   {', '.join(verdict.agreeing) or 'none'}",
+        f"  statistic  {verdict.statistic:.6g}",
+        f"  time       {moment(verdict.last_time).isoformat()} "
+        f"(first query {moment(verdict.first_time).isoformat()})",
+        f"  query at   {printable(verdict.topic)} partition {verdict.partition} "
+        f"offset {verdict.offset} row {verdict.row}",
+        "  evidence",
+        *_evidence(verdict.evidence, 4),
+    ]
+
+
+def _evidence(value: Any, indent: int) -> list[str]:
+    """Lay out JSON: one line per plain value, nested ones indented below their name."""
+    space = " " * indent
+    lines = []
+    items = (
+        value.items() if isinstance(value, dict) else ((f"{i}.", v) for i, v in enumerate(value))
+    )
+    for name, each in items:
+        if isinstance(each, dict | list) and each and not _is_flat(each):
+            lines += [f"{space}{printable(str(name))}", *_evidence(each, indent + 2)]
+        else:
+            lines.append(f"{space}{printable(str(name))}  {_plain(each)}")
+    return lines
+
+
+def _is_flat(value: dict[str, Any] | list[Any]) -> bool:
+    """Say whether a nested value is small and plain enough for one line."""
+    items = value.values() if isinstance(value, dict) else value
+    return len(value) <= 6 and not any(isinstance(each, dict | list) for each in items)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{printable(str(name))} {_plain(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(_plain(each) for each in value)
+    return printable(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _verdict(row: dict[str, Any]) -> Verdict:
+    for name in ("first_time", "last_time"):
+        row[name] = (row[name] - _EPOCH) // timedelta(microseconds=1)
+    for name in ("evidence", "promise"):
+        row[name] = msgspec.json.decode(row[name])
+    row["agreeing"] = row["agreeing"] or ()  # tables of earlier versions lack it
+    return msgspec.convert(row, Verdict)

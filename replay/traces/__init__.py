@@ -1,0 +1,1 @@
+"""Recorded queries: files and topics in, files and topics out."""

@@ -1,0 +1,160 @@
+"""Verdicts listed, shown and followed, from tables and from a topic."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from processes import spawned
+from traces import send
+from verdict_tables import make_verdict
+
+from gamekeeper.replay.commands.verdicts import verdicts as command
+from gamekeeper.replay.tables.verdicts import explain, find, from_tables, from_topic
+from gamekeeper.schemas.errors import BrokerError, SettingsError
+from gamekeeper.schemas.ocsf import to_ocsf
+from gamekeeper.schemas.tables import verdict_rows, write_parquet
+from gamekeeper.schemas.verdict import decode_verdict
+from gamekeeper.stream.settings import Settings
+
+MADE = [
+    make_verdict("account 1", 2, "create"),
+    make_verdict("account 0", 3, "create"),
+    make_verdict("account 0", 5, "update", statistic=0.09, severity="high"),
+    make_verdict("account 1", 7, "close", statistic=0.01),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A table of the verdicts, one of them twice, not in the order of time."""
+    write_parquet(verdict_rows(MADE[2:]), tmp_path / "verdicts" / "a.parquet")
+    write_parquet(verdict_rows(MADE[:3]), tmp_path / "verdicts" / "b.parquet")
+    return tmp_path
+
+
+def test_tables_give_back_the_verdicts(folder: Path) -> None:
+    """Verdicts read from tables are those that were written, each once, by time."""
+    assert from_tables(folder) == MADE
+
+
+@pytest.mark.parametrize("arguments", [[], ["list"]])
+def test_list_is_the_default(folder: Path, arguments: list[str]) -> None:
+    """`gamekeeper verdicts` alone lists."""
+    result = CliRunner().invoke(command, [*arguments, "--data", str(folder)])
+    assert result.exit_code == 0, result.output
+    for verdict in MADE:
+        assert verdict.finding in result.stdout
+    assert result.stdout.index("account 1") < result.stdout.index("account 0")
+
+
+def test_a_folder_without_verdicts_is_said(tmp_path: Path) -> None:
+    """An empty list must not read as if there were no thieves; an empty table is good news."""
+    result = CliRunner().invoke(command, ["--data", str(tmp_path)])
+    assert result.exit_code == 0
+    assert f"{tmp_path}: holds no `verdicts` table yet" in result.stderr
+    assert "gamekeeper sink --out" in result.stderr
+    write_parquet(verdict_rows([]), tmp_path / "verdicts" / "a.parquet")
+    assert CliRunner().invoke(command, ["--data", str(tmp_path)]).stderr == ""
+
+
+def test_a_wrong_address_is_blamed_on_its_option() -> None:
+    """Who gives --brokers looks for the fault there, not in the environment."""
+    result = CliRunner().invoke(command, ["--brokers", "nonsense"])
+    assert str(result.exception).startswith("--brokers 'nonsense': wanted host:port")
+
+
+def test_formats(folder: Path) -> None:
+    """JSON lines are the verdicts, OCSF lines their Detection Findings."""
+    lines, ocsf = (
+        CliRunner().invoke(command, ["--data", str(folder), "--format", form]).stdout.splitlines()
+        for form in ("json", "ocsf")
+    )
+    assert [decode_verdict(line.encode()) for line in lines] == MADE
+    assert [json.loads(line) for line in ocsf] == [to_ocsf(each) for each in MADE]
+
+
+def test_show_has_the_evidence(folder: Path) -> None:
+    """One finding is shown with every change, its evidence and where the query lies."""
+    first = MADE[1]
+    result = CliRunner().invoke(command, ["show", first.finding[:10], "--data", str(folder)])
+    assert result.exit_code == 0, result.output
+    for text in (
+        "account    account 0",
+        "opened (threshold) at query 3, after 4 queries",
+        "updated (escalation) at query 5",
+        "distance 0.25, nearest 3, query 7",
+        "AML.T0024.002",
+        "no false-alarm rate is promised",
+        "gamekeeper.queries partition 1 offset 3 row 0",
+    ):
+        assert text in result.stdout
+    assert "account 1" not in result.stdout
+    lines = CliRunner().invoke(
+        command, ["show", MADE[2].id, "--data", str(folder), "--format", "json"]
+    )
+    assert [decode_verdict(line.encode()) for line in lines.stdout.splitlines()] == MADE[1:3]
+
+
+def test_find_needs_one_finding() -> None:
+    """A uid that fits none or several findings is an error that says which."""
+    with pytest.raises(SettingsError, match="no finding or verdict ffffffff-none"):
+        find(MADE, "ffffffff-none")
+    with pytest.raises(SettingsError, match="fits 2 findings"):
+        find(MADE, "")
+
+
+def test_a_promise_is_said() -> None:
+    """Where thresholds were calibrated, the finding says what that promises."""
+    promise = {"alpha": 0.01, "accounts": 200, "life": 5000, "populations": ["may"]}
+    text = explain([make_verdict("a", 1, "create", promise=promise)])
+    assert "at most 1 % of benign accounts ever flagged in 5000 queries" in text
+
+
+def test_terminals_are_safe_from_account_names(tmp_path: Path) -> None:
+    """Control characters that an account put into its name are shown, not obeyed."""
+    evil = make_verdict("\x1b[2Jevil\n", 1, "create")
+    write_parquet(verdict_rows([evil]), tmp_path / "verdicts" / "a.parquet")
+    for arguments in ([], ["show", evil.finding]):
+        result = CliRunner().invoke(command, [*arguments, "--data", str(tmp_path)])
+        assert "\x1b" not in result.stdout
+        assert "\\x1b[2Jevil\\n" in result.stdout
+
+
+@pytest.mark.broker
+def test_topic_gives_back_the_verdicts(settings: Settings) -> None:
+    """All verdicts on the topic, each once; others are reported, tombstones are passed over."""
+    send(settings, settings.topics.verdicts, *MADE, b"junk", None, MADE[0])
+    said: list[str] = []
+    found = list(from_topic(settings, follow=False, skipped=said.append))
+    assert sorted(found, key=lambda each: each.last_time) == MADE
+    [line] = said
+    assert "not a verdict" in line
+    assert "offset" in line
+
+
+@pytest.mark.broker
+def test_empty_topic_and_missing_topic(settings: Settings, environ: dict[str, str]) -> None:
+    """An empty topic has no verdicts; a topic that is not there is an error."""
+    assert list(from_topic(settings, follow=False, skipped=print)) == []
+    other = Settings.from_env({**environ, "GAMEKEEPER_TOPIC_VERDICTS": "missing-topic"})
+    with pytest.raises(BrokerError, match="no topic missing-topic"):
+        list(from_topic(other, follow=False, skipped=print))
+
+
+@pytest.mark.broker
+def test_follow_prints_what_comes(settings: Settings, environ: dict[str, str]) -> None:
+    """`--follow` prints what is there and what comes, line by line, until Ctrl-C."""
+    send(settings, settings.topics.verdicts, MADE[0])
+    arguments = ["verdicts", "--follow", "--format", "json"]
+    with spawned(*arguments, environ=environ) as process:
+        assert process.stdout is not None
+        assert decode_verdict(process.stdout.readline().encode()) == MADE[0]
+        send(settings, settings.topics.verdicts, MADE[1])
+        assert decode_verdict(process.stdout.readline().encode()) == MADE[1]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 0

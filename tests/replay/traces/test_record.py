@@ -1,0 +1,99 @@
+"""Recording: what is counted, what is left out, and when it ends."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from processes import spawned
+from traces import events, send, sorted_rows, write_trace
+
+from gamekeeper.replay.traces.record import Wanted, record
+from gamekeeper.schemas.errors import BrokerError, TraceError
+from gamekeeper.schemas.event import encode_event
+from gamekeeper.stream.settings import Settings
+
+pytestmark = pytest.mark.broker
+
+
+def test_invalid_events_are_counted_and_named(settings: Settings, tmp_path: Path) -> None:
+    """What the service refuses is left out, with its offset and fault; queries still count on."""
+    made = events(accounts=1, each=4)
+    under_another_key = encode_event(made[0])
+    mixed = [made[0], b"junk", made[1], b"", under_another_key, made[2], b"\xc1", made[3]]
+    send(settings, settings.topics.queries, *mixed)
+    said: list[str] = []
+    out = tmp_path / "a.parquet"
+    wanted = Wanted(queries=sum(map(len, made)))
+    recorded = record(
+        settings, settings.topics.queries, out, wanted, skipped=said.append, trace="t"
+    )
+    assert recorded.invalid == 4
+    assert recorded.events == 4
+    assert sum("not a query event" in line and "offset" in line for line in said) == 4
+    assert sum("is not the record's key" in line for line in said) == 1
+    expected = write_trace(tmp_path / "b.parquet", made, trace="t")
+    columns = ["account", "query", "event", "row", "tensor", "label", "trace"]
+    assert sorted_rows(out).select(columns).equals(sorted_rows(expected).select(columns))
+
+
+def test_accounts_and_kind(settings: Settings, tmp_path: Path) -> None:
+    """Only the named accounts are recorded, as the named kind and trace."""
+    send(settings, settings.topics.queries, *events(accounts=3, each=5))
+    out = tmp_path / "a.parquet"
+    wanted = Wanted(until_idle=1.5, accounts=["account 1"])
+    record(settings, settings.topics.queries, out, wanted, trace="may", kind="papernot")
+    rows = pq.read_table(out)
+    assert set(rows["account"].to_pylist()) == {"account 1"}
+    assert set(rows["trace"].to_pylist()) == {"may"}
+    assert set(rows["kind"].to_pylist()) == {"papernot"}
+    assert rows["query"].to_pylist() == list(range(len(rows)))
+
+
+def test_from_now_leaves_out_what_was_there(settings: Settings, tmp_path: Path) -> None:
+    """A recording from now on, of a topic where nothing comes any more, has nothing to write."""
+    send(settings, settings.topics.queries, *events(accounts=1, each=3))
+    out = tmp_path / "a.parquet"
+    with pytest.raises(TraceError, match="no query came"):
+        record(settings, settings.topics.queries, out, Wanted(start="now", seconds=0.5))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trace_is_never_overwritten(settings: Settings, tmp_path: Path) -> None:
+    """An existing file is refused and stays as it is."""
+    out = tmp_path / "a.parquet"
+    out.write_text("precious")
+    with pytest.raises(TraceError, match="exists already"):
+        record(settings, settings.topics.queries, out, Wanted(seconds=0.1))
+    assert out.read_text() == "precious"
+
+
+def test_topic_that_is_not_there(settings: Settings, tmp_path: Path) -> None:
+    """A topic that does not exist is an error that says how to create it."""
+    with pytest.raises(BrokerError, match="gamekeeper topics apply"):
+        record(settings, "missing-topic", tmp_path / "a.parquet", Wanted(seconds=0.1))
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_recording_is_a_whole_trace(
+    settings: Settings, environ: dict[str, str], tmp_path: Path, sign: signal.Signals
+) -> None:
+    """Ctrl-C and SIGTERM end a recording; what came until then is in the file."""
+    made = events(accounts=2, each=3)
+    send(settings, settings.topics.queries, *made)
+    out = tmp_path / "a.parquet"
+    with spawned("record", "--out", out, environ=environ) as process:
+        assert process.stderr is not None
+        assert "until Ctrl-C" in process.stderr.readline()
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.glob(".*.tmp")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1.5)  # the events are there already; a poll or two takes them
+        process.send_signal(sign)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert f"{sum(map(len, made))} queries in 6 events of 2 accounts" in stdout
+    assert sorted_rows(out).equals(sorted_rows(write_trace(tmp_path / "b.parquet", made)))
