@@ -2,5 +2,6 @@
 
 `setting` makes what all runs of a bench share: victim, networks, thresholds, honest accounts.
 `cell` is one attack under one evasion against that setting; `run` does all cells of a bench, in
-parallel, and goes on where it stopped; `tables` lays them out. One file per bench in `benches`.
+parallel, and goes on where it stopped; `tables` and `paper_tables` lay them out. `benches` names
+the benches, each with its attacks, evasions and tables; `papers` has the papers' figures.
 """
