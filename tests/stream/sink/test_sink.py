@@ -67,9 +67,12 @@ def test_goes_on_where_it_stopped(settings: Settings, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*.parquet")}
     again = [record for record in first if record.topic != settings.topics.queries]
     send(settings, [*again, *second])
-    with running(patient, folder) as run:
-        wait_for(lambda: run.sink.in_hand == len(again) + len(second))
-        assert {path: path.read_bytes() for path in folder.rglob("*.parquet")} == before
+    for _ in range(3):  # what is in hand when Kafka rebalances is left to the next run
+        with running(patient, folder) as run:
+            wait_for(lambda: run.sink.in_hand == len(again) + len(second))
+            assert {path: path.read_bytes() for path in folder.rglob("*.parquet")} == before
+        if complete(folder, records, settings)():
+            break
     assert complete(folder, records, settings)()
     assert before.items() <= {path: path.read_bytes() for path in folder.rglob("*.parquet")}.items()
     for name, rows in expected(records, settings).items():
