@@ -70,6 +70,7 @@ class Told(Shadow):
     ("own", "now", "chosen"),
     [
         ([0.5, 0.02, 0.04], 0.02, [1]),
+        ([0.5, 0.08, 0.07], 0.02, [2]),
         ([0.5, 0.2, 0.2], 0.02, []),
         ([0.5, 0.2, 0.3], 0.2, [1]),
         ([0.5, 0.2, 0.3], np.inf, [0]),
@@ -78,9 +79,9 @@ class Told(Shadow):
 def test_no_dummy_raises_the_statistic_itself(
     start: Start, own: list[float], now: float, chosen: list[int]
 ) -> None:
-    """The best that stays below the level, or no higher than it is; any before PRADA tests."""
+    """The best below the level, or no higher than now, or the lowest; any before PRADA tests."""
     shadow = Told(own, [0.01, 0.02, 0.03], now)
-    assert _best(shadow, start.pool[:3], start.pool[3:4], 0.05).tolist() == chosen
+    assert _best(shadow, start.pool[:3], start.pool[3:4], 0.05, 0.1).tolist() == chosen
 
 
 def test_the_shadow_is_the_detector(victim: Classifier, start: Start) -> None:
