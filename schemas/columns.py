@@ -110,3 +110,6 @@ VERDICTS: Final = _columns(
 `topic`, `partition`, `offset`, `row` say where the causing query lies; `_topic`, `_partition`,
 `_offset` where the verdict itself lies (null where it never was on a topic).
 """
+
+TABLES: Final = {"queries": QUERIES, "scores": SCORES, "verdicts": VERDICTS}
+"""The tables by name; each is a folder of that name."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gamekeeper.schemas.columns import QUERIES, SCORES, VERDICTS
+from gamekeeper.schemas.columns import TABLES
 from gamekeeper.schemas.errors import SchemaError, TraceError
 from gamekeeper.schemas.parquet import write_rows
 from gamekeeper.stream.sink_files import Drafts, Numbered, Partition, Rejected
@@ -21,7 +21,6 @@ from gamekeeper.stream.sink_files import Drafts, Numbered, Partition, Rejected
 # How many files a lane's memory may be behind: that many are read at the next start, 2 ms each.
 FILES_BEHIND: Final = 100
 OFFSET: Final = b"offset"
-TABLES: Final = {"queries": QUERIES, "scores": SCORES, "verdicts": VERDICTS}
 # What row making raises for a record that passed its own checks but does not fit a column.
 MISFITS: Final = (ValueError, TypeError, OverflowError, RecursionError, pa.ArrowException)
 

@@ -13,6 +13,7 @@ from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import psutil
 from kafka import TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -99,8 +100,7 @@ class Worker:
     def stopped(self) -> bool:
         """Say whether a SIGSTOP holds it."""
         assert self._process is not None
-        status = Path(f"/proc/{self._process.pid}/stat").read_text()
-        return status.rpartition(")")[2].split()[0] == "T"
+        return psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED
 
     def wake(self) -> None:
         """Let it go on after a SIGSTOP."""

@@ -12,6 +12,7 @@ import numpy as np
 from gamekeeper.detectors.base import Featurizer
 from gamekeeper.replay.attacks.base import Images, Victim
 from gamekeeper.replay.bench.watch import Queries, Rows, featurize
+from gamekeeper.schemas.files import whole
 
 _OWN = ("images", "labels", "probabilities", "accounts")
 
@@ -49,9 +50,8 @@ def make_pool(
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write an npz file as a whole: who finds it may trust it."""
-    part = path.with_suffix(".part.npz")
-    np.savez(part, **arrays)
-    part.replace(path)
+    with whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 @lru_cache(maxsize=2)

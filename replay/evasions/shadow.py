@@ -64,7 +64,7 @@ class Shadow:
         return max(self._distances)
 
     def now(self) -> float:
-        """Give PRADA's statistic, judged as `statistics` does; infinity where PRADA tests none."""
+        """Give PRADA's statistic as it is; infinity where the next query is not tested, either."""
         if len(self._distances) < prada_modes.READY:
             return math.inf
         sample = Sample(len(self._distances))

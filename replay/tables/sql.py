@@ -14,10 +14,8 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
+from gamekeeper.schemas.columns import TABLES
 from gamekeeper.schemas.errors import SettingsError, TraceError
-from gamekeeper.schemas.tables import QUERIES, SCORES, VERDICTS
-
-TABLES = {"queries": QUERIES, "scores": SCORES, "verdicts": VERDICTS}
 
 WRITERS = {
     "queries": "`gamekeeper sink --queries` writes it, and so does `gamekeeper record`",

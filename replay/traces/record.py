@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 from gamekeeper.replay.traces.topic import Record, Start, TopicReader, open_topic
 from gamekeeper.schemas.errors import SchemaError, TraceError
 from gamekeeper.schemas.event import QueryEvent, check_key, decode_event
+from gamekeeper.schemas.files import sync, temporary_for
 from gamekeeper.schemas.order import is_order
 from gamekeeper.schemas.tables import QUERIES, many_query_rows
 from gamekeeper.stream.settings import Settings
@@ -142,7 +142,7 @@ class _Writer:
         if path.exists():
             raise TraceError(f"{path}: exists already; record to another file")
         self._path = path
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._temporary = temporary_for(path)
         self._trace = trace
         self._kind = kind
         self._events: list[QueryEvent] = []
@@ -185,8 +185,8 @@ class _Writer:
                 self._flush()
             self._parquet.close()
             if kind is None:
-                with self._temporary.open("rb") as file:
-                    os.fsync(file.fileno())
+                sync(self._temporary)
                 self._temporary.replace(self._path)
+                sync(self._path.parent)
         finally:
             self._temporary.unlink(missing_ok=True)
