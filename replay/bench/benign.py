@@ -17,6 +17,8 @@ from gamekeeper.schemas.errors import TraceError
 
 SPARE = 3
 """A pool has at least so many times the images of one life."""
+SHARE = 1 / 3
+"""Of a grouped pool's groups, those that one calibration account draws from; see `draw_grouped`."""
 
 
 def draw(images: int, accounts: int, life: int, rng: np.random.Generator) -> Rows:
@@ -27,12 +29,40 @@ def draw(images: int, accounts: int, life: int, rng: np.random.Generator) -> Row
     pool of digits alarmed at a promised 1 %. Raises `TraceError` where a life is more than a third
     of the pool.
     """
+    _check(images, life)
+    return np.stack([rng.permutation(images)[:life] for _ in range(accounts)])
+
+
+def draw_grouped(groups: Rows, accounts: int, life: int, rng: np.random.Generator) -> Rows:
+    """Draw `(accounts, life)` rows of a pool whose images come in groups, for calibration.
+
+    `groups` `(n,)` numbers each image's group. An account draws from a third of the groups, or from
+    as many more as its life needs, and sends no image twice.
+
+    Accounts that draw from all groups of a side differ from one another by their images, but share
+    what makes the side's groups differ from another side's. Where that is a deviation of variance v
+    for each of n groups, two sides differ by one of variance 2v/n, and so do the accounts of one
+    side from its mean where each has a share s of its groups with (1 - s)/s = 2, that is a third.
+    Raises `TraceError` where `draw` does.
+    """
+    _check(len(groups), life)
+    return np.stack([_of_some(groups, life, rng) for _ in range(accounts)])
+
+
+def _check(images: int, life: int) -> None:
     if images < SPARE * life:
         raise TraceError(
             f"{images} images for accounts of {life} queries: they would all be the same; "
             f"{SPARE * life} are needed for each side, {round(SPARE * life / 0.3)} in all"
         )
-    return np.stack([rng.permutation(images)[:life] for _ in range(accounts)])
+
+
+def _of_some(groups: Rows, life: int, rng: np.random.Generator) -> Rows:
+    numbers, sizes = np.unique(groups, return_counts=True)
+    order = rng.permutation(len(numbers))
+    enough = int(np.searchsorted(sizes[order].cumsum(), life)) + 1
+    chosen = numbers[order[: max(enough, round(SHARE * len(numbers)))]]
+    return rng.permutation(np.flatnonzero(np.isin(groups, chosen)))[:life]
 
 
 def chunk_maxima(

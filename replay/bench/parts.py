@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gamekeeper.replay.attacks.base import Images, Labels, Start
 from gamekeeper.replay.datasets.load import Dataset
@@ -34,11 +35,16 @@ class Parts(NamedTuple):
 def cut(data: Dataset, rng: np.random.Generator) -> Parts:
     """Cut images into parts at random; groups stay whole. Raises `TraceError` for other data."""
     images = pixels(data.inputs)
+    return Parts(*(Part(images[rows], data.labels[rows]) for rows in rows_of(data, rng).values()))
+
+
+def rows_of(data: Dataset, rng: np.random.Generator) -> dict[str, NDArray[np.int64]]:
+    """Say which rows `cut` puts into each part, in their order there."""
     groups = np.arange(len(data)) if data.groups is None else data.groups
     numbers = rng.permutation(np.unique(groups))
     ends = (np.cumsum(list(SHARES.values()))[:-1] * len(numbers)).round().astype(int)
     chosen = [np.flatnonzero(np.isin(groups, each)) for each in np.split(numbers, ends)]
-    return Parts(*(Part(images[rows], data.labels[rows]) for rows in map(rng.permutation, chosen)))
+    return dict(zip(SHARES, map(rng.permutation, chosen), strict=True))
 
 
 def start(

@@ -1,7 +1,8 @@
 """What all runs of a bench share: a victim, networks, thresholds, and honest accounts.
 
 Made once, in steps that are kept in the bench's folder, so that an interrupted bench goes on. All
-thresholds come from the calibration accounts; the test accounts say what they cost.
+thresholds come from the calibration accounts, which draw from a third of the groups each where data
+has groups (see `benign.draw_grouped`); the test accounts draw from all, and say what they cost.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import torch
 from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD, OOD, Featurizer, Floats
 from gamekeeper.detectors.featurizers import load as load_network
 from gamekeeper.replay.attacks.network import Architecture, Classifier
-from gamekeeper.replay.bench.benign import chunk_maxima, draw
+from gamekeeper.replay.bench.benign import chunk_maxima, draw, draw_grouped
 from gamekeeper.replay.bench.cell import running_means
-from gamekeeper.replay.bench.parts import Parts, cut
+from gamekeeper.replay.bench.parts import Parts, cut, rows_of
 from gamekeeper.replay.bench.pools import Pool, make_pool, write_arrays
 from gamekeeper.replay.bench.watch import Queries, Rows, Watch
 from gamekeeper.replay.bench.workers import Advance
@@ -70,6 +71,8 @@ class Setting:
         torch.set_num_threads(1)  # sums in another order are other bits
         self.folder, self.sizes = folder, sizes
         self.parts: Parts = cut(data, np.random.default_rng(sizes.seed))
+        rows = rows_of(data, np.random.default_rng(sizes.seed))["calibration"]
+        self._groups = None if data.groups is None else data.groups[rows]
         self.classes = int(data.labels.max()) + 1
         self.victim = self._victim()
         self.networks = self._networks()
@@ -116,16 +119,21 @@ class Setting:
     def _pool(self, side: str) -> Pool:
         images = getattr(self.parts, side).images
         rng = np.random.default_rng([self.sizes.seed, SIDES.index(side)])
-        accounts = draw(len(images), self.sizes.accounts, self.sizes.life, rng)
+        accounts = self._draw(side, len(images), self.sizes.accounts, rng)
         path = self.folder / f"{side}.npz"
         return make_pool(path, images, accounts, self.victim, self.networks)
+
+    def _draw(self, side: str, images: int, accounts: int, rng: np.random.Generator) -> Rows:
+        if side == "calibration" and self._groups is not None:
+            return draw_grouped(self._groups, accounts, self.sizes.life, rng)
+        return draw(images, accounts, self.sizes.life, rng)
 
     def _watches(self) -> dict[str, Watch]:
         path = self.folder / "watches.json"
         if not path.exists():
             queries = self.pools["calibration"].queries()
             rng = np.random.default_rng([self.sizes.seed, len(SIDES)])
-            accounts = draw(len(queries.images), FITTING, self.sizes.life, rng)
+            accounts = self._draw("calibration", len(queries.images), FITTING, rng)
             write_whole(path, msgspec.json.encode(watches_of(queries, accounts)))
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Watch])
 

@@ -97,8 +97,9 @@ def bench(
 
     DATA are labelled images as `gamekeeper train` takes them. They are cut into parts: one trains
     the victim and the networks, one calibrates, one measures false alarms, one is the thieves'.
-    An interrupted bench goes on when the same command is given again, and another NAME with the
-    same --out uses what is there.
+    Where rows have groups (--group, or a trace's accounts), each calibration account draws from a
+    third of its part's. An interrupted bench goes on when the same command is given again, and
+    another NAME with the same --out uses what is there.
 
     \b
     prada          PRADA at the papers' thresholds

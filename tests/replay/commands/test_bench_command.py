@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
 from gamekeeper.replay.bench.benches import BENCHES
-from gamekeeper.replay.commands.bench import bench
+from gamekeeper.replay.bench.parts import rows_of
+from gamekeeper.replay.commands.bench import QUICK_ROWS, bench
+from gamekeeper.replay.datasets.load import load_dataset
 from gamekeeper.schemas.errors import SettingsError
 
 ASKED = ("--quick", "--attack", "papernot", "--evasion", "plain", "--evasion", "duplicates")
@@ -51,6 +54,17 @@ def test_a_thief_is_caught_and_leaks_less_than_he_would_have(folder: Path) -> No
     assert 0 < plain["queries_to_detection"] <= plain["sent"] == 150
     assert plain["accounts_used"] >= 1
     assert 0 <= plain["leak"] <= 1
+
+
+def test_calibration_accounts_draw_from_few_groups_and_test_accounts_from_all(folder: Path) -> None:
+    """The sample's images are in groups, by account: a bench calibrates on fewer for each."""
+    data = load_dataset(["sample"], limit=QUICK_ROWS, seed=0)
+    assert data.groups is not None
+    for side, drawn in (("calibration", 1), ("test", 4)):
+        groups = data.groups[rows_of(data, np.random.default_rng(0))[side]]
+        with np.load(folder / f"{side}.npz") as arrays:
+            accounts = arrays["accounts"]
+        assert {len(np.unique(groups[each])) for each in accounts} == {drawn}
 
 
 def test_what_is_done_is_not_done_again(folder: Path) -> None:
