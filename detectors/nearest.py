@@ -2,7 +2,9 @@
 
 The order of |x - y|^2 over y is that of |y|^2 / 2 - x y. That is one matrix product for many x and
 y, but it loses digits, near-duplicates above all. What it loses is bounded here: rows within the
-bound of the least value are candidates, and only they have to be measured directly.
+bound of the least value are candidates, and only they have to be measured directly. Where float32
+leaves so many that measuring them would take longer, the product is made again in float64: else a
+sender of images that lie close together, which he may do, would keep the service busy.
 """
 
 from __future__ import annotations
@@ -17,6 +19,12 @@ LONGEST_PRODUCT = 4096
 """Longer rows are multiplied in pieces, so that the error bound does not grow with their length."""
 MOST_QUERIES = 384
 """Queries compared with each other at once: enough for a fast product."""
+
+CROWDED = 16
+"""The product is made again where more than one in so many pairs are candidates: measuring a pair
+takes about so many times as long as its part of a float64 product does."""
+PIECE = 512
+"""Columns that are float64 at once, which bounds memory."""
 
 _ROUNDING: dict[np.dtype[Any], tuple[float, float]] = {
     np.dtype(kind): (float(np.finfo(kind).eps) / 2, 4 * float(np.finfo(kind).tiny))
@@ -53,7 +61,7 @@ def order_one(
     """Compare one row `(1, d)` with `(m, d)` members, m > 0; see `order_many`."""
     values = _product(row, members)
     np.subtract(halves, values, out=values)
-    tolerance = _tolerance(half, largest, members)
+    tolerance = _tolerance(half, largest, members.shape[1], members.dtype)
     best = int(values.argmin())
     sure = np.count_nonzero(values <= values.item(best) + tolerance) == 1
     return Order(values, [tolerance], [best if sure else -1], [True])
@@ -64,13 +72,34 @@ def order_many(rows: NDArray[Any], halves: NDArray[Any], old: int, largest: floa
 
     `halves` `(m + k,)` are half the squared norms, none above `largest`.
     """
-    k = len(rows) - old
     values = _product(rows[old:], rows)
     np.subtract(halves, values, out=values)
+    columns = rows.shape[1]
+    tolerance = [_tolerance(each, largest, columns, rows.dtype) for each in halves[old:].tolist()]
+    order, candidates = _order(values, tolerance, old)
+    if rows.dtype == np.float64 or candidates * CROWDED <= values.size:
+        return order
+    return _order_in_float64(rows, old)
+
+
+def _order_in_float64(rows: NDArray[np.float32], old: int) -> Order:
+    """Compare rows as `order_many` does, to more digits."""
+    halves = 0.5 * np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+    values = np.tile(halves, (len(rows) - old, 1))
+    for start in range(0, rows.shape[1], PIECE):
+        part = rows[:, start : start + PIECE].astype(np.float64)
+        values -= part[old:] @ part.T
+    columns, largest = rows.shape[1], float(halves.max())
+    tolerance = [_tolerance(each, largest, columns, values.dtype) for each in halves[old:].tolist()]
+    return _order(values, tolerance, old)[0]
+
+
+def _order(values: NDArray[Any], tolerance: list[float], old: int) -> tuple[Order, int]:
+    """Say which values are least, and how many of members cannot be told from these."""
+    k = len(values)
     values[:, old:][_NOT_BEFORE[:k, :k]] = np.inf
-    tolerance = [_tolerance(half, largest, rows) for half in halves[old:].tolist()]
     if not old:
-        return Order(values, tolerance, [-1] * k, [False] * k)
+        return Order(values, tolerance, [-1] * k, [False] * k), 0
     each = np.arange(k)
     best = values[:, :old].argmin(axis=1)
     least = values[each, best]
@@ -79,8 +108,11 @@ def order_many(rows: NDArray[Any], halves: NDArray[Any], old: int, largest: floa
     inside = values[:, old:].min(axis=1)
     values[each, best] = least
     limit = least + np.array(tolerance, values.dtype)
-    positions = np.where(second > limit, best, -1)
-    return Order(values, tolerance, positions.tolist(), (inside > limit).tolist())
+    sure = second > limit
+    positions = np.where(sure, best, -1)
+    doubtful = np.flatnonzero(~sure)
+    candidates = int(np.count_nonzero(values[doubtful, :old] <= limit[doubtful, None]))
+    return Order(values, tolerance, positions.tolist(), (inside > limit).tolist()), candidates
 
 
 def _product(mine: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
@@ -97,7 +129,7 @@ def _product(mine: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
     return product
 
 
-def _tolerance(half: float, largest: float, others: NDArray[Any]) -> float:
+def _tolerance(half: float, largest: float, columns: int, dtype: np.dtype[Any]) -> float:
     """Bound twice the error of a value, for any order of summation.
 
     `half` is half the query's squared norm, `largest` at least those of the others. A dot product
@@ -105,9 +137,9 @@ def _tolerance(half: float, largest: float, others: NDArray[Any]) -> float:
     Algorithms, section 3.1), u the unit roundoff, and by n times the smallest normal number where
     terms underflow. Where products overflow, the bound is infinite.
     """
-    unit, tiny = _ROUNDING[others.dtype]
-    columns: int = others.shape[1]
-    slack = (min(columns, LONGEST_PRODUCT) + 8) * unit
+    unit, tiny = _ROUNDING[dtype]
+    terms = columns if dtype == np.float64 else min(columns, LONGEST_PRODUCT)
+    slack = (terms + 8) * unit
     relative = 1.01 * slack / (1.0 - slack)
     error = relative * (2.0 * math.sqrt(half * largest) + 3.0 * largest) + columns * tiny
     return 2.0 * error

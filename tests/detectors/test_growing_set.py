@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import distance as scipy_distance
 
 from gamekeeper.detectors.base import Segment
-from gamekeeper.detectors.distances import DISTANCES
+from gamekeeper.detectors.distances import DISTANCES, L2
 from gamekeeper.detectors.growing_set import GrowingSet, Steps
 from gamekeeper.schemas.errors import StateError
 
@@ -95,6 +95,43 @@ def test_other_types(dtype: str, kind: str) -> None:
     most = 1 if dtype == "bool" else np.iinfo(dtype).max
     inputs = rng.integers(0, most, (150, 4, 5), endpoint=True, dtype="uint64").astype(dtype)
     check(inputs, rng.integers(0, 4, 150), kind)
+
+
+def neighbours(count: int) -> NDArray[np.uint8]:
+    """An image, and others of which each is one step from it: two pixels differ."""
+    image = (255 * digits.digits(1)[0][0]).astype(np.uint8)
+    rows = np.tile(image, (count, 1))
+    size = image.size
+    for i in range(1, count):
+        gap, pixel = divmod(i - 1, size)
+        for at in (pixel, (pixel + gap + 1) % size):
+            rows[i, at] = int(image[at]) + (32 if image[at] < 128 else -32)
+    return rows
+
+
+def test_images_that_lie_close_together() -> None:
+    """Images that float32 cannot tell apart are resolved as by the loop, floats of them, too."""
+    rows = neighbours(700)
+    labels = np.arange(700) % 2
+    check(rows, labels, batches=(1, 100, 10_000))
+    check(rows.astype(np.float32) * np.float32(1 / 255), labels, batches=(100,))
+
+
+def test_images_that_lie_close_together_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what such a sender has sent before, few images are measured for each new one."""
+    measured = 0
+    exact = L2.exact
+
+    def counting(self: L2, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
+        nonlocal measured
+        measured += len(other)
+        return exact(self, one, other)
+
+    monkeypatch.setattr(L2, "exact", counting)
+    rows = neighbours(1500)
+    steps = GrowingSet().update(0, rows, np.zeros(1500, np.int64))
+    assert steps.joined.all()  # all of them are members
+    assert measured < 1500 * 100
 
 
 def test_long_rows() -> None:
