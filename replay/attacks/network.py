@@ -15,9 +15,9 @@ BATCH = 64
 CHUNK = 1024
 RATES = {"adam": 1e-3, "sgd": 0.01}
 """Learning rates: PRADA version 2, section IV-A, and section II-F (Papernot's, momentum 0.9)."""
-MIXED = bool(torch.cpu.get_capabilities().get("amx_bf16"))
-"""Whether training multiplies in bfloat16, weights staying float32: with the matrix units that this
-asks for, it takes half the time."""
+MIXED = any(torch.cpu.get_capabilities().get(each) for each in ("amx_bf16", "avx512_bf16"))
+"""Whether training multiplies in bfloat16, weights staying float32: with either of the instruction
+sets that this asks for, it takes half the time."""
 
 
 class Architecture(NamedTuple):
