@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from gamekeeper.detectors.catalog import build
 from gamekeeper.replay.bench.benign import draw, draw_grouped
 from gamekeeper.replay.bench.cell import first_above, points, record, running_means, scores
 from gamekeeper.replay.bench.setting import limits_of
-from gamekeeper.replay.bench.watch import Queries, Watch, alarms, statistics
+from gamekeeper.replay.bench.watch import Queries, Watch, alarms, featurize, statistics
 from gamekeeper.schemas.errors import TraceError
 
 PAPER = Watch("prada", {"mode": "paper"})
@@ -31,6 +32,20 @@ def test_statistics_are_the_detectors_own(queries: Queries) -> None:
     rows = np.random.default_rng(1).permutation(700)[:400]
     whole = build("prada", {"mode": "paper"}).update(queries.batch(rows, 0))
     np.testing.assert_array_equal(statistics(PAPER, queries, rows), whole)
+
+
+def test_an_image_that_repeats_runs_through_the_networks_once(queries: Queries) -> None:
+    """Each image has its own features, in the order of sending."""
+    shown: list[int] = []
+
+    def network(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        shown.append(len(images))
+        return images.reshape(len(images), -1).astype(np.float32)
+
+    sent = queries.images[[3, 1, 3, 3, 2, 1]]
+    found = featurize({"embedding": network}, sent)["embedding"]
+    np.testing.assert_array_equal(found, sent.reshape(6, -1))
+    assert shown == [3]
 
 
 def test_every_alarm_ends_an_account(queries: Queries) -> None:
