@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -32,14 +33,14 @@ class Parts(NamedTuple):
     thief: Part
 
 
-def cut(data: Dataset, rng: np.random.Generator) -> Parts:
-    """Cut images into parts at random; groups stay whole. Raises `TraceError` for other data."""
+def cut(data: Dataset, rows: Mapping[str, NDArray[np.int64]]) -> Parts:
+    """Cut images into parts; `rows` are those of each. Raises `TraceError` for other data."""
     images = pixels(data.inputs)
-    return Parts(*(Part(images[rows], data.labels[rows]) for rows in rows_of(data, rng).values()))
+    return Parts(**{name: Part(images[own], data.labels[own]) for name, own in rows.items()})
 
 
 def rows_of(data: Dataset, rng: np.random.Generator) -> dict[str, NDArray[np.int64]]:
-    """Say which rows `cut` puts into each part, in their order there."""
+    """Say at random which rows are of each part, and in what order; groups stay whole."""
     groups = np.arange(len(data)) if data.groups is None else data.groups
     numbers = rng.permutation(np.unique(groups))
     ends = (np.cumsum(list(SHARES.values()))[:-1] * len(numbers)).round().astype(int)

@@ -70,9 +70,9 @@ class Setting:
         folder.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(1)  # sums in another order are other bits
         self.folder, self.sizes = folder, sizes
-        self.parts: Parts = cut(data, np.random.default_rng(sizes.seed))
-        rows = rows_of(data, np.random.default_rng(sizes.seed))["calibration"]
-        self._groups = None if data.groups is None else data.groups[rows]
+        rows = rows_of(data, np.random.default_rng(sizes.seed))
+        self.parts: Parts = cut(data, rows)
+        self._groups = None if data.groups is None else data.groups[rows["calibration"]]
         self.classes = int(data.labels.max()) + 1
         self.victim = self._victim()
         self.networks = self._networks()

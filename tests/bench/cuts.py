@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--group", help="as the bench had it")
     parser.add_argument("--limit", type=int, help="as the bench had it")
     parser.add_argument("--bench", type=Path, required=True, help="the bench's --out")
-    parser.add_argument("--cuts", type=int, default=20)
+    parser.add_argument("--cuts", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
     plan = msgspec.json.decode((asked.bench / "bench.json").read_bytes())

@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from gamekeeper.replay.bench.parts import Part, cut, start
+from gamekeeper.replay.bench.parts import Part, Parts, rows_of, start
+from gamekeeper.replay.bench.parts import cut as cut_rows
 from gamekeeper.replay.datasets.load import Dataset
 from gamekeeper.schemas.errors import TraceError
 
@@ -16,6 +17,11 @@ def _images(count: int) -> Dataset:
     """Make images that are all different: each has its number in its pixels."""
     inputs = np.arange(count, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)
     return Dataset(inputs, np.arange(count) % 4)
+
+
+def cut(data: Dataset, rng: np.random.Generator) -> Parts:
+    """Cut at random."""
+    return cut_rows(data, rows_of(data, rng))
 
 
 def test_each_image_is_in_one_part() -> None:
