@@ -1,11 +1,18 @@
-"""What the tests of traces and topics share: topics of the test's own."""
+"""What the tests of `replay` share: topics of the test's own, and one thread."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 from workers import prepare
 
 from gamekeeper.stream.settings import Settings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Several threads wait for each other longer than they compute: tests' networks are small."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

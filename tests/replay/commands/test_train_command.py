@@ -127,6 +127,6 @@ def test_progress_is_silent_without_a_terminal(
 ) -> None:
     """Nothing but what was left out is on stderr of a pipe; threads are those asked for."""
     options = ["--size", "small", "--epochs", "1", "--only", "log_likelihood"]
-    result = run(digits, "--out", tmp_path, *options, "--threads", "1")
-    assert torch.get_num_threads() == 1
+    result = run(digits, "--out", tmp_path, *options, "--threads", "2")
+    assert torch.get_num_threads() == 2
     assert result.stderr.count(os.linesep) == 1

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
@@ -15,14 +12,6 @@ from gamekeeper.replay.attacks.network import Architecture, Classifier
 from gamekeeper.replay.attacks.papernot import papernot
 from gamekeeper.replay.attacks.recorder import Recorder
 from gamekeeper.replay.attacks.run import Loot, run
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
