@@ -7,8 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from gamekeeper.replay.bench.parts import Part, Parts, rows_of, start
-from gamekeeper.replay.bench.parts import cut as cut_rows
+from gamekeeper.replay.bench.parts import Part, Parts, cut, rows_of, start
 from gamekeeper.replay.datasets.load import Dataset
 from gamekeeper.schemas.errors import TraceError
 
@@ -19,14 +18,14 @@ def _images(count: int) -> Dataset:
     return Dataset(inputs, np.arange(count) % 4)
 
 
-def cut(data: Dataset, rng: np.random.Generator) -> Parts:
-    """Cut at random."""
-    return cut_rows(data, rows_of(data, rng))
+def _cut(data: Dataset, rng: np.random.Generator) -> Parts:
+    """Cut as a bench does."""
+    return cut(data, rows_of(data, rng))
 
 
 def test_each_image_is_in_one_part() -> None:
     """The parts are disjoint, and together they are the data."""
-    parts = cut(_images(100), np.random.default_rng(0))
+    parts = _cut(_images(100), np.random.default_rng(0))
     numbers = [part.images[:, 0, 0].tolist() for part in parts]
     assert sorted(itertools.chain(*numbers)) == list(range(100))
     assert [len(each) for each in numbers] == [30, 30, 30, 10]
@@ -34,7 +33,7 @@ def test_each_image_is_in_one_part() -> None:
 
 def test_labels_stay_with_their_images() -> None:
     """What is cut keeps its class."""
-    for part in cut(_images(100), np.random.default_rng(1)):
+    for part in _cut(_images(100), np.random.default_rng(1)):
         np.testing.assert_array_equal(part.labels, part.images[:, 0, 0] % 4)
 
 
@@ -42,7 +41,7 @@ def test_a_group_is_never_torn_apart() -> None:
     """Images of one group, such as a sign's track, are all in one part."""
     data = _images(100)
     grouped = Dataset(data.inputs, data.labels, np.arange(100) // 5)
-    parts = cut(grouped, np.random.default_rng(2))
+    parts = _cut(grouped, np.random.default_rng(2))
     groups = [set((part.images[:, 0, 0] // 5).tolist()) for part in parts]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 20
 
@@ -57,7 +56,7 @@ def test_a_group_is_never_torn_apart() -> None:
 def test_other_data_is_refused(inputs: np.ndarray, message: str) -> None:
     """Numbers that are no pixels, or no images, cannot be attacked; the error says what can."""
     with pytest.raises(TraceError, match=message):
-        cut(Dataset(inputs, np.zeros(9, np.int64)), np.random.default_rng(0))
+        _cut(Dataset(inputs, np.zeros(9, np.int64)), np.random.default_rng(0))
 
 
 def test_images_in_other_forms_are_the_same_images() -> None:
@@ -65,7 +64,7 @@ def test_images_in_other_forms_are_the_same_images() -> None:
     plain = np.random.default_rng(0).integers(0, 256, (30, 6, 6, 3), np.uint8)
     labels = np.arange(30) % 3
     other = Dataset((plain / 255).astype(np.float32).transpose(0, 3, 1, 2), labels)
-    parts = [cut(each, np.random.default_rng(1)) for each in (Dataset(plain, labels), other)]
+    parts = [_cut(each, np.random.default_rng(1)) for each in (Dataset(plain, labels), other)]
     for mine, theirs in zip(*parts, strict=True):
         np.testing.assert_array_equal(mine.images, theirs.images)
 
