@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from gamekeeper.replay.attacks.base import WHITE, Answers, Floats, Images, Labels, Start
 
 BATCH = 64
-CHUNK = 1024
+"""Images at a time, in training and in answering. The allocator gives back the activations of very
+many more, and to be given them again takes longer than to compute them."""
 RATES = {"adam": 1e-3, "sgd": 0.01}
 """Learning rates: PRADA version 2, section IV-A, and section II-F (Papernot's, momentum 0.9)."""
 MIXED = any(torch.cpu.get_capabilities().get(each) for each in ("amx_bf16", "avx512_bf16"))
@@ -110,7 +111,7 @@ class Classifier:
     @staticmethod
     def _over(images: Images, compute: Callable[[Tensor], Tensor]) -> Floats:
         with torch.no_grad():
-            parts = torch.split(torch.from_numpy(images), CHUNK)
+            parts = torch.split(torch.from_numpy(images), BATCH)
             result: Floats = torch.cat([compute(each) for each in parts]).numpy()
         return result
 
