@@ -16,12 +16,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import LIKELIHOOD, Batch, Detector, Floats, Segment
-from gamekeeper.schemas.errors import ProfileError, StateError
+from gamekeeper.detectors.header import Header
+from gamekeeper.schemas.errors import ProfileError
 
 TAILS = ("lower", "both")
 CODEC = 1
@@ -119,7 +119,7 @@ class Likelihood(Detector):
             raise ProfileError(f"likelihood.warm_up is {warm_up}: a deviation needs 2 queries")
         self._tails, self._beta, self._warm_up = tails, float(beta), warm_up
         self._center = 0.0 if math.isnan(center) else float(center)
-        self._options = [tails, self._beta, self._center, warm_up]
+        self._header = Header(self.name, CODEC, [tails, self._beta, self._center, warm_up])
         self.reset()
 
     def update(self, batch: Batch) -> Floats:
@@ -167,7 +167,7 @@ class Likelihood(Detector):
 
     def header(self) -> bytes:
         """Encode options and moments."""
-        return msgspec.msgpack.encode([CODEC, self._options, *self._moments])
+        return self._header.pack(*self._moments)
 
     def horizon(self) -> dict[str, int]:
         """Name no log."""
@@ -175,16 +175,8 @@ class Likelihood(Detector):
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where the header does not fit."""
-        try:
-            codec, options, seen, mean, squares, least = msgspec.msgpack.decode(header)
+        with self._header.fields(header) as (seen, mean, squares, least):
             moments = _Moments(seen, mean, squares, tuple((v, query) for v, query in least))
-        except (msgspec.DecodeError, ValueError, TypeError) as error:
-            raise StateError(f"the header of likelihood is damaged: {error}") from error
-        if codec != CODEC or options != self._options:
-            raise StateError(
-                f"saved likelihood state is of codec {codec} with options {options}, this detector "
-                f"of codec {CODEC} with {self._options}: start the account afresh"
-            )
         self._moments = moments
 
     def limit(self) -> int:

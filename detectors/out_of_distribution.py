@@ -16,11 +16,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-import msgspec
 import numpy as np
 
 from gamekeeper.detectors.base import OOD, Batch, Detector, Floats, Segment
-from gamekeeper.schemas.errors import ProfileError, StateError
+from gamekeeper.detectors.header import Header
+from gamekeeper.schemas.errors import ProfileError
 
 CODEC = 1
 LEAST = 5
@@ -111,7 +111,7 @@ class OutOfDistribution(Detector):
         if warm_up < 1:
             raise ProfileError(f"ood.warm_up is {warm_up}: a share takes 1 query")
         self._cut, self._size, self._warm_up = float(cut), window, warm_up
-        self._options = [self._cut, window, warm_up]
+        self._header = Header(self.name, CODEC, [self._cut, window, warm_up])
         self.reset()
 
     def update(self, batch: Batch) -> Floats:
@@ -161,7 +161,7 @@ class OutOfDistribution(Detector):
         """Encode options and window."""
         seen, above, least, before = self._window
         bits = above.to_bytes((self._size + 7) // 8, "little")
-        return msgspec.msgpack.encode([CODEC, self._options, seen, bits, least, before])
+        return self._header.pack(seen, bits, least, before)
 
     def horizon(self) -> dict[str, int]:
         """Name no log."""
@@ -169,17 +169,9 @@ class OutOfDistribution(Detector):
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where the header does not fit."""
-        try:
-            codec, options, seen, bits, *named = msgspec.msgpack.decode(header)
+        with self._header.fields(header) as (seen, bits, *named):
             least, before = (tuple((minus, query) for minus, query in part) for part in named)
             window = _Window(seen, int.from_bytes(bits, "little"), least, before)
-        except (msgspec.DecodeError, ValueError, TypeError) as error:
-            raise StateError(f"the header of ood is damaged: {error}") from error
-        if codec != CODEC or options != self._options:
-            raise StateError(
-                f"saved ood state is of codec {codec} with options {options}, this detector of "
-                f"codec {CODEC} with {self._options}: start the account afresh"
-            )
         self._window = window
 
     def limit(self) -> int:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, ClassVar
 
-import msgspec
 import numpy as np
 
 from gamekeeper.detectors import distance_log, growth_log, prada_modes
@@ -22,9 +21,10 @@ from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
 from gamekeeper.detectors.distance_log import PAGE, RECORD, DistanceLog
 from gamekeeper.detectors.distances import DISTANCES
 from gamekeeper.detectors.growing_set import GrowingSet
+from gamekeeper.detectors.header import Header
 from gamekeeper.detectors.prada_modes import MODES, READY, REFERENCE_EVERY, THRESHOLDS, WINDOWS
 from gamekeeper.detectors.shapiro import LARGEST_SAMPLE, Sample
-from gamekeeper.schemas.errors import ProfileError, StateError
+from gamekeeper.schemas.errors import ProfileError
 
 CODEC = 1
 RECENT = 100
@@ -71,7 +71,7 @@ class Prada(Detector):
                 f"{LARGEST_SAMPLE}"
             )
         self.threshold = THRESHOLDS[mode]
-        self._options = [mode, distance, window, growths, megabytes]
+        self._header = Header(self.name, CODEC, [mode, distance, window, growths, megabytes])
         self._mode = mode
         self._distance = distance
         self._window = window or WINDOWS[mode]
@@ -173,7 +173,7 @@ class Prada(Detector):
         """Encode options, positions, the last statistic and the distances not in a page."""
         fields: list[Any] = [*self._growing.position, self._log.begin, self._log.end]
         fields += [self._duplicates, self._statistic, self._tested, self._log.rest()]
-        return msgspec.msgpack.encode([CODEC, self._options, *fields])
+        return self._header.pack(*fields)
 
     def horizon(self) -> dict[str, int]:
         """Say up to which position each log is forgotten."""
@@ -181,16 +181,8 @@ class Prada(Detector):
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where header or segments do not fit."""
-        try:
-            codec, options, *fields = msgspec.msgpack.decode(header)
+        with self._header.fields(header) as fields:
             grown, forgotten, begin, end, duplicates, statistic, tested, rest = fields
-        except (msgspec.DecodeError, ValueError, TypeError) as error:
-            raise StateError(f"the header of prada is damaged: {error}") from error
-        if codec != CODEC or options != self._options:
-            raise StateError(
-                f"saved prada state is of codec {codec} with options {options}, this detector of "
-                f"codec {CODEC} with {self._options}: start the account afresh"
-            )
         self._growing.load(grown, forgotten, [s for s in segments if s.log == growth_log.LOG])
         self._log.load(begin, end, rest, [s for s in segments if s.log == distance_log.LOG])
         records = self._log.between(self._log.start(), end)

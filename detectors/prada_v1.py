@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import msgspec
 import numpy as np
 
 from gamekeeper.detectors import growth_log
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
 from gamekeeper.detectors.distances import DISTANCES
 from gamekeeper.detectors.growing_set import GrowingSet
-from gamekeeper.schemas.errors import ProfileError, StateError
+from gamekeeper.detectors.header import Header
+from gamekeeper.schemas.errors import ProfileError
 
 CODEC = 1
 LONGEST_WINDOW = 1000
@@ -51,7 +51,7 @@ class PradaV1(Detector):
             raise ProfileError(
                 f"prada-v1.distance is {distance!r}; there are: {', '.join(DISTANCES)}"
             )
-        self._options = [window, distance, growths, megabytes]
+        self._header = Header(self.name, CODEC, [window, distance, growths, megabytes])
         self._window = window
         self._growing = GrowingSet(distance, growths, megabytes)
         self._joins = np.empty(0, bool)
@@ -101,7 +101,7 @@ class PradaV1(Detector):
     def header(self) -> bytes:
         """Encode options, positions and the joins of two windows."""
         joins = self._joins[-2 * self._window :].tobytes()
-        return msgspec.msgpack.encode([CODEC, self._options, *self._growing.position, joins])
+        return self._header.pack(*self._growing.position, joins)
 
     def horizon(self) -> dict[str, int]:
         """Say up to which position the log is forgotten."""
@@ -109,18 +109,10 @@ class PradaV1(Detector):
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where header or segments do not fit."""
-        try:
-            codec, options, *fields = msgspec.msgpack.decode(header)
-            grown, forgotten, joins = fields
-        except (msgspec.DecodeError, ValueError, TypeError) as error:
-            raise StateError(f"the header of prada-v1 is damaged: {error}") from error
-        if codec != CODEC or options != self._options:
-            raise StateError(
-                f"saved prada-v1 state is of codec {codec} with options {options}, this detector "
-                f"of codec {CODEC} with {self._options}: start the account afresh"
-            )
+        with self._header.fields(header) as (grown, forgotten, flags):
+            joins = np.frombuffer(flags, bool)
         self._growing.load(grown, forgotten, segments)
-        self._joins = np.frombuffer(joins, bool)
+        self._joins = joins
         self._sizes = np.empty(0, np.int64)
 
     def limit(self) -> int:

@@ -14,15 +14,15 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import EMBEDDING, Batch, Detector, Floats, Segment
 from gamekeeper.detectors.flat_index import SLACK, FlatIndex, Ints, Near
+from gamekeeper.detectors.header import Header
 from gamekeeper.detectors.vector_history import Bounds, VectorHistory
 from gamekeeper.detectors.vector_log import Position
-from gamekeeper.schemas.errors import ProfileError, StateError
+from gamekeeper.schemas.errors import ProfileError
 
 RULES = ("nearest", "all")
 THRESHOLD = 49.5
@@ -116,8 +116,8 @@ class Similarity(Detector):
             )
         self.threshold = THRESHOLD
         bounds = Bounds(history, megabytes, reserve, keep, secret)
-        self._options = [pairs, float(delta), *bounds.shown]
-        self._count = _nearest if pairs == "nearest" else _all
+        self._header = Header(self.name, CODEC, [pairs, float(delta), *bounds.shown])
+        self._rule, self._count = pairs, (_nearest if pairs == "nearest" else _all)
         self._delta = float(delta)
         self._history = VectorHistory(bounds)
         self.reset()
@@ -162,7 +162,7 @@ class Similarity(Detector):
         """Name the latest pairs as of `row`, the latest last, and what they were found among."""
         pairs, noted, recent, older = self._rows[row]
         return {
-            "rule": self._options[0],
+            "rule": self._rule,
             "delta": self._delta,
             "pairs": pairs,
             "remembered": recent,
@@ -186,7 +186,7 @@ class Similarity(Detector):
         """Encode options, positions, the number of pairs and the latest of them."""
         positions = list(self._history.positions().values())
         fields = [positions, self._began, self._pairs, self._latest[-LATEST:]]
-        return msgspec.msgpack.encode([CODEC, self._options, *fields])
+        return self._header.pack(*fields)
 
     def horizon(self) -> dict[str, int]:
         """Say up to which position each memory is forgotten."""
@@ -194,19 +194,10 @@ class Similarity(Detector):
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where header or segments do not fit."""
-        try:
-            codec, options, *fields = msgspec.msgpack.decode(header)
-            positions, began, pairs, latest = fields
+        with self._header.fields(header) as (positions, began, pairs, latest):
             logs = self._history.positions()
             positions = [Position(*each) for _, each in zip(logs, positions, strict=True)]
             latest = [Pair(*pair) for pair in latest]
-        except (msgspec.DecodeError, ValueError, TypeError) as error:
-            raise StateError(f"the header of similarity is damaged: {error}") from error
-        if codec != CODEC or options != self._options:
-            raise StateError(
-                f"saved similarity state is of codec {codec} with options {options}, this detector "
-                f"of codec {CODEC} with {self._options}: start the account afresh"
-            )
         self._history.load(positions, segments)
         self._began, self._pairs, self._latest = began, pairs, latest
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import digits
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -245,6 +246,17 @@ def test_foreign_state_is_refused(name: str) -> None:
     if any(run.segments.values()):
         with pytest.raises(StateError):
             make(name, {}).load(run.header, [])
+
+
+@each_detector
+def test_state_of_another_codec_is_named_so_whatever_its_fields(name: str) -> None:
+    """A header of more fields, written under the next codec, is called that and not damaged."""
+    run = whole(name, {}, traffic())
+    run.save()
+    codec, *rest = msgspec.msgpack.decode(run.header)
+    later = msgspec.msgpack.encode([codec + 1, *rest, 0])
+    with pytest.raises(StateError, match=f"codec {codec + 1} .* start the account afresh"):
+        make(name, {}).load(later, [])
 
 
 @each_detector
