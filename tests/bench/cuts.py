@@ -5,9 +5,10 @@
 A bench cuts honest images into calibration's and test's once, and all accounts of a side draw from
 the same half: its false-alarm rate is one draw. Here the two halves are put together and cut anew
 at random, groups whole. Detectors are fitted and thresholds chosen on one half, and accounts that
-draw from the other are judged. The victim, the networks, how accounts draw, and the numbers of them
-and of their queries are the bench's; where images have no groups, each is its own, so that a third
-of them at random is no other draw. Each cut is kept in the bench's folder: run again, it goes on.
+draw from the other are judged. The victim, the networks, how accounts draw, their number and, but
+for `--life`, that of their queries are the bench's; where images have no groups, each is its own,
+so that a third of them at random is no other draw. Each cut is kept in the bench's folder: run
+again, it goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from statistics import mean, median
 
 import msgspec
 import numpy as np
+from msgspec import structs
 
 from gamekeeper.replay.bench.benign import draw, draw_grouped
 from gamekeeper.replay.bench.parts import rows_of
@@ -111,6 +113,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="as the bench had it")
     parser.add_argument("--bench", type=Path, required=True, help="the bench's --out")
     parser.add_argument("--cuts", type=int, default=10)
+    parser.add_argument("--life", type=int, help="queries of an account; the bench's otherwise")
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
     plan = msgspec.json.decode((asked.bench / "bench.json").read_bytes())
@@ -118,14 +121,15 @@ def main() -> None:
     data = read_data(asked.data, limit=asked.limit, seed=sizes.seed, group=asked.group)
     if data.digest() != plan["data"]:
         parser.error(f"{asked.bench} is of other data: give DATA, --group and --limit as to it")
+    sizes = structs.replace(sizes, life=asked.life or sizes.life)
     rows = rows_of(data, np.random.default_rng(sizes.seed))
     numbers = np.arange(len(data)) if data.groups is None else data.groups
     groups = np.concatenate([numbers[rows[side]] for side in SIDES])
     cuts = []
     for number in range(asked.cuts):
-        path = asked.bench / "cuts" / f"{number}.json"
+        path = asked.bench / "cuts" / str(sizes.life) / f"{number}.json"
         if not path.exists():
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             found = rates(asked.bench, groups, sizes, number, asked.jobs)
             write_whole(path, msgspec.json.encode(found))
         cuts.append(msgspec.json.decode(path.read_bytes(), type=dict[str, float]))
