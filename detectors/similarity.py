@@ -117,7 +117,8 @@ class Similarity(Detector):
         self.threshold = THRESHOLD
         bounds = Bounds(history, megabytes, reserve, keep, secret)
         self._header = Header(self.name, CODEC, [pairs, float(delta), *bounds.shown])
-        self._rule, self._count = pairs, (_nearest if pairs == "nearest" else _all)
+        self._rule = pairs
+        self._count = _nearest if pairs == "nearest" else _all
         self._delta = float(delta)
         self._history = VectorHistory(bounds)
         self.reset()
