@@ -77,16 +77,16 @@ def attacked(
     victim: Victim,
     start: Start,
     budget: int,
-    level: float,
+    options: Mapping[str, Mapping[str, Any]],
     plain: Run | None = None,
 ) -> Run:
     """Run the attack, seeded by the number of its run; `plain` is the same without evasions.
 
-    Thieves know PRADA's threshold (Kerckhoffs's principle; PRADA version 2, section V-C): `level`.
+    `options` are, by evasion, what it is given beside its defaults.
     """
     act = repeated(plain) if plain and key.evasion in CANDID else attack(key.attack)
-    known: dict[str, Any] = {"threshold": level} if key.evasion == "dummy" else {}
-    hidden = () if key.evasion == PLAIN else (partial(evasion(key.evasion), **known),)
+    given = options.get(key.evasion, {})
+    hidden = () if key.evasion == PLAIN else (partial(evasion(key.evasion), **given),)
     rng = np.random.default_rng([key.run, 11])
     return run(act, Recorder(victim), start, budget, rng, hidden)
 

@@ -24,6 +24,7 @@ from gamekeeper.replay.attacks.base import (
 from gamekeeper.replay.datasets.load import Dataset
 from gamekeeper.replay.evasions.base import together
 from gamekeeper.replay.memo import Memo, digest
+from gamekeeper.replay.training.checkpoint import write_whole
 from gamekeeper.replay.training.networks import Size
 from gamekeeper.replay.training.train import TrainPlan, train
 from gamekeeper.schemas.errors import SettingsError
@@ -46,6 +47,7 @@ def query_filter(
     epochs: int = EPOCHS,
     rate: float = RATE,
     patience: int = PATIENCE,
+    keep: Path | None = None,
 ) -> Oracle:
     """Send only what makes no similar pair with anything sent before from the same account.
 
@@ -57,12 +59,13 @@ def query_filter(
     contrast.
 
     `patience` rows in a row may be left out; then it raises `AttackOver`. The paper does not say
-    how long the encoder is trained nor when the thief gives up. Raises `SettingsError` where there
-    are no two images to train on. Probes are always sent.
+    how long the encoder is trained nor when the thief gives up. `keep` is a folder in which trained
+    encoders lie ready for other processes. Raises `SettingsError` where there are too few images to
+    train on, or nothing can be kept. Probes are always sent.
     """
     own = start.pool if images == "pool" else start.seeds
     labels = start.pool_labels if images == "pool" else None
-    encoder = _encoder(own, labels, TrainPlan(("embedding",), size, epochs), rng)
+    encoder = _encoder(own, labels, TrainPlan(("embedding",), size, epochs), rng, keep)
     delta = _delta(encoder(own), rate)
     memories: dict[int, _Memory] = {}
     rejected = 0
@@ -110,21 +113,31 @@ class _Memory:
 
 
 def _encoder(
-    images: Images, labels: Labels | None, plan: TrainPlan, rng: np.random.Generator
+    images: Images,
+    labels: Labels | None,
+    plan: TrainPlan,
+    rng: np.random.Generator,
+    keep: Path | None = None,
 ) -> NetworkFeaturizer:
     if len(images) < 4:
         raise SettingsError(f"a filter cannot be trained on {len(images)} images: give more")
     classes = np.zeros(len(images), np.int64) if labels is None else labels
     plan = TrainPlan(plan.features, plan.size, plan.epochs, seed=int(rng.integers(2**31)))
     key = digest(images, classes, repr(plan))
-    return _ENCODERS(key, lambda: _learned(Dataset(images, classes), plan))
+    path = keep and keep / f"{key.hex()}.safetensors"
+    return _ENCODERS(key, lambda: load(_learned(Dataset(images, classes), plan, path)))
 
 
-def _learned(data: Dataset, plan: TrainPlan) -> NetworkFeaturizer:
+def _learned(data: Dataset, plan: TrainPlan, path: Path | None) -> bytes:
+    """Train an encoder, or read what was trained before."""
+    if path and path.exists():
+        return path.read_bytes()
     with tempfile.TemporaryDirectory() as folder:
-        report = train(data, plan, Path(folder))
-        [network] = report.networks
-        return load(Path(folder, network.file).read_bytes())
+        [network] = train(data, plan, Path(folder)).networks
+        weights = Path(folder, network.file).read_bytes()
+    if path:
+        write_whole(path, weights)
+    return weights
 
 
 def _delta(vectors: Floats, rate: float) -> float:

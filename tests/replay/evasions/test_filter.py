@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
 
-from gamekeeper.replay.attacks.base import AttackOver, Request, Start
+from gamekeeper.replay.attacks.base import AttackOver, Reply, Request, Start
 from gamekeeper.replay.attacks.network import Classifier
 from gamekeeper.replay.attacks.recorder import Recorder
 from gamekeeper.replay.evasions import filter as filtering
+from gamekeeper.replay.memo import Memo
 from gamekeeper.replay.training.train import TrainPlan
 
 
@@ -56,3 +60,30 @@ def test_a_thief_who_is_always_refused_gives_up(victim: Classifier, start: Start
     oracle(Request(start.seeds[[0] * 7], synthetic=True, round=1))
     with pytest.raises(AttackOver, match="7 queries in a row"):
         oracle(Request(start.seeds[[0]], synthetic=True, round=1))
+
+
+def test_an_encoder_that_is_kept_serves_another_process(
+    victim: Classifier, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is trained again, and the same images are left out; other images need another."""
+
+    def replies(images: Literal["pool", "seeds"]) -> Reply:
+        monkeypatch.setattr(filtering, "_ENCODERS", Memo(2))  # as in a new process
+        oracle = filtering.query_filter(
+            Recorder(victim),
+            start,
+            np.random.default_rng(0),
+            images=images,
+            epochs=1,
+            keep=tmp_path,
+        )
+        return oracle(Request(start.pool, synthetic=False, round=0))
+
+    def forbidden(*_: object) -> None:
+        pytest.fail("an encoder was trained again")
+
+    alone = replies("seeds")
+    monkeypatch.setattr(filtering, "train", forbidden)
+    np.testing.assert_array_equal(replies("seeds").sent, alone.sent)
+    with pytest.raises(pytest.fail.Exception):
+        replies("pool")
