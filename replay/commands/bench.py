@@ -16,7 +16,7 @@ from gamekeeper.replay.bench.report import write_report
 from gamekeeper.replay.bench.run import cells, share, there
 from gamekeeper.replay.bench.setting import Setting, Sizes
 from gamekeeper.replay.bench.tables import Found
-from gamekeeper.replay.commands.options import jobs_option
+from gamekeeper.replay.commands.options import jobs_option, text_option
 from gamekeeper.replay.commands.reading import read_data
 from gamekeeper.replay.datasets.pixels import pixels
 from gamekeeper.replay.evaluation.evaluate import cores
@@ -73,9 +73,7 @@ BUDGET, RUNS = 1000, 3
 @click.option("--quick", is_flag=True, help="Small networks, short lives, one run: a minute.")
 @click.option("--so-far", is_flag=True, help="Attack no more: report what is done.")
 @jobs_option
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
-)
+@text_option
 def bench(
     name: str,
     data: tuple[str, ...],

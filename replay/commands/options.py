@@ -23,6 +23,9 @@ jobs_option = click.option(
 format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print."
 )
+text_option = click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
+)
 detector_option = click.option(
     "--detector", "detectors", metavar="NAME", multiple=True, help="Run only this; repeatable."
 )

@@ -10,6 +10,7 @@ import click
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+from gamekeeper.replay.commands.options import text_option
 from gamekeeper.replay.commands.reading import read_data
 from gamekeeper.replay.datasets.load import Dataset
 from gamekeeper.replay.output import json_line, print_table, progress
@@ -78,9 +79,7 @@ from gamekeeper.replay.training.train import train as run_training
     "--threads", type=click.IntRange(min=1), help="Threads of one core each.  [default: all cores]"
 )
 @click.option("--restart", is_flag=True, help="Discard an interrupted training in the folder.")
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
-)
+@text_option
 def train(
     data: tuple[str, ...],
     out: Path,

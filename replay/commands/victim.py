@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gamekeeper.replay.commands.options import text_option
 from gamekeeper.replay.commands.reading import read_data
 from gamekeeper.replay.output import json_line, print_table, progress
 from gamekeeper.replay.victims.files import write_victim
@@ -57,9 +58,7 @@ def victim() -> None:
     show_default=True,
     help="Of all that is drawn.",
 )
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
-)
+@text_option
 def train(
     data: tuple[str, ...],
     out: Path,
