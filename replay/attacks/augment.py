@@ -12,7 +12,7 @@ from gamekeeper.replay.attacks.base import Images, Labels, Oracle, Sent, Start, 
 from gamekeeper.replay.attacks.network import Classifier, substitute
 
 Craft = Callable[[Classifier, Images, Labels, int], NDArray[Any]]
-"""Makes new images from the substitute, all labelled images, their classes and the budget left."""
+"""From a substitute, all labelled images and their classes makes so many new ones, if it can."""
 
 
 def augment(
@@ -39,7 +39,7 @@ def augment(
             model = substitute(start, rng, optimiser)
         model.fit(images, labels, epochs)
 
-    def craft_with_model(images: Images, labels: Labels, left: int) -> NDArray[Any]:
-        return craft(model, images, labels, left)
+    def craft_with_model(images: Images, labels: Labels, wanted: int) -> NDArray[Any]:
+        return craft(model, images, labels, wanted)
 
     return duplicate(oracle, start.seeds, budget, learn, craft_with_model)

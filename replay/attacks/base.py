@@ -131,20 +131,27 @@ def duplicate(
 
     `seeds` are the natural images of round 0. Then, until `budget` images were answered:
     `learn(images, labels)` trains the substitute on all that was labelled so far and
-    `craft(images, labels, left)` makes new `(m, ...)` images from it, of which the first `left`
-    are sent.
+    `craft(images, labels, wanted)` makes new `(m, ...)` images from it, which are sent in turn as
+    long as there is budget. `wanted` is what is left of it, and more where an evasion left out a
+    part of the round before, lest a round be trained for every few of the last queries.
     """
     sent = ask(oracle, seeds[:budget], synthetic=False, round=0)
     left = budget - len(sent.images)
     images, labels = sent.images, sent.answers.labels
     yield sent
+    wanted = left
     for number in count(1):
         if not left or not len(images):
             return
         learn(images, labels)
-        crafted = quantise(craft(images, labels, left)[:left])
-        sent = ask(oracle, crafted, synthetic=True, round=number)
-        left -= len(sent.images)
-        images = np.concatenate([images, sent.images])
-        labels = np.concatenate([labels, sent.answers.labels])
-        yield sent
+        crafted = quantise(craft(images, labels, wanted))
+        asked, before = 0, left
+        while left and asked < len(crafted):
+            part = crafted[asked : asked + left]
+            sent = ask(oracle, part, synthetic=True, round=number)
+            asked += len(part)
+            left -= len(sent.images)
+            images = np.concatenate([images, sent.images])
+            labels = np.concatenate([labels, sent.answers.labels])
+            yield sent
+        wanted = -(-left * asked // max(1, before - left))

@@ -42,8 +42,8 @@ def color(
         The queries of each round.
     """
 
-    def craft(images: Images, labels: Labels, left: int) -> Floats:
-        pixels = images[: -(-left // copies)].repeat(copies, axis=0).astype(np.float32)
+    def craft(images: Images, labels: Labels, wanted: int) -> Floats:
+        pixels = images[: -(-wanted // copies)].repeat(copies, axis=0).astype(np.float32)
         channels = pixels.shape[3:]
         amounts = rng.uniform(-step, step, (len(pixels), 1, 1, *channels))
         return pixels + amounts.astype(np.float32)

@@ -62,8 +62,8 @@ def feature_fool(
         The queries of each round.
     """
 
-    def craft(model: Classifier, images: Images, labels: Labels, left: int) -> Floats:
-        aims = likeliest(model, images, labels, k, left)
+    def craft(model: Classifier, images: Images, labels: Labels, wanted: int) -> Floats:
+        aims = likeliest(model, images, labels, k, wanted)
         features = _features(model, torch.from_numpy(images)).detach()
         margins = _margins(features, labels, model.classes)
         guides = features[_guides(model, images, aims, rng)]

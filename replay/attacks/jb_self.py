@@ -37,9 +37,9 @@ def jb_self(
         The queries of each round.
     """
 
-    def craft(model: Classifier, images: Images, labels: Labels, left: int) -> Floats:
+    def craft(model: Classifier, images: Images, labels: Labels, wanted: int) -> Floats:
         return signed_steps(
-            model, images[:left], labels[:left], reach=REACH, step=STEP, steps=STEPS
+            model, images[:wanted], labels[:wanted], reach=REACH, step=STEP, steps=STEPS
         )
 
     return augment(oracle, start, budget, rng, craft, epochs=epochs)

@@ -61,8 +61,8 @@ def jb_topk(
         The queries of each round.
     """
 
-    def craft(model: Classifier, images: Images, labels: Labels, left: int) -> Floats:
-        aims = likeliest(model, images, labels, k, left)
+    def craft(model: Classifier, images: Images, labels: Labels, wanted: int) -> Floats:
+        aims = likeliest(model, images, labels, k, wanted)
         return signed_steps(model, aims.images, aims.targets, reach=reach, step=step, steps=steps)
 
     return augment(oracle, start, budget, rng, craft, epochs=epochs, fresh=fresh)

@@ -51,8 +51,8 @@ def jba_binary_search(
         The queries of each round.
     """
 
-    def craft(model: Classifier, images: Images, labels: Labels, left: int) -> Floats:
-        aims = likeliest(model, images, labels, k, left)
+    def craft(model: Classifier, images: Images, labels: Labels, wanted: int) -> Floats:
+        aims = likeliest(model, images, labels, k, wanted)
         return _halve(model, aims, descend(model, aims, reach, rng))
 
     return augment(oracle, start, budget, rng, craft, epochs=epochs, fresh=True)

@@ -48,8 +48,8 @@ def jba_cw(
         The queries of each round.
     """
 
-    def craft(model: Classifier, images: Images, labels: Labels, left: int) -> Floats:
-        aims = likeliest(model, images, labels, k, left)
+    def craft(model: Classifier, images: Images, labels: Labels, wanted: int) -> Floats:
+        aims = likeliest(model, images, labels, k, wanted)
         return carlini(model, aims.images, aims.targets, steps=steps, searches=searches)
 
     return augment(oracle, start, budget, rng, craft, epochs=epochs, fresh=True)

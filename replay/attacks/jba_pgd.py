@@ -52,8 +52,8 @@ def jba_pgd(
         The queries of each round.
     """
 
-    def craft(model: Classifier, images: Images, labels: Labels, left: int) -> Floats:
-        return descend(model, likeliest(model, images, labels, k, left), reach, rng)
+    def craft(model: Classifier, images: Images, labels: Labels, wanted: int) -> Floats:
+        return descend(model, likeliest(model, images, labels, k, wanted), reach, rng)
 
     return augment(oracle, start, budget, rng, craft, epochs=epochs, fresh=True)
 

@@ -44,11 +44,11 @@ def n_ifgsm(
         The queries of each round.
     """
 
-    def craft(model: Classifier, images: Images, labels: Labels, left: int) -> Floats:
+    def craft(model: Classifier, images: Images, labels: Labels, wanted: int) -> Floats:
         return signed_steps(
             model,
-            images[:left],
-            labels[:left],
+            images[:wanted],
+            labels[:wanted],
             reach=step,
             step=step / steps,
             steps=steps,

@@ -43,8 +43,8 @@ def papernot(
         The queries of each round.
     """
 
-    def craft(model: Classifier, images: Images, labels: Labels, left: int) -> NDArray[Any]:
-        size = min(len(images), reservoir, left)
+    def craft(model: Classifier, images: Images, labels: Labels, wanted: int) -> NDArray[Any]:
+        size = min(len(images), reservoir, wanted)
         rows = np.sort(rng.choice(len(images), size, replace=False))
         pixels = images[rows].astype(np.float32)
         return pixels + STEP * np.sign(model.gradient(pixels, labels[rows]))

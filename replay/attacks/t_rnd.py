@@ -51,8 +51,8 @@ def t_rnd(
         The queries of each round.
     """
 
-    def craft(model: Classifier, images: Images, labels: Labels, left: int) -> Floats:
-        aims = random_others(rng, start.classes, images, labels, targets, left)
+    def craft(model: Classifier, images: Images, labels: Labels, wanted: int) -> Floats:
+        aims = random_others(rng, start.classes, images, labels, targets, wanted)
         return signed_steps(
             model, aims.images, aims.targets, reach=step, step=step / steps, steps=steps
         )

@@ -21,14 +21,14 @@ class Aims(NamedTuple):
     targets: Labels
 
 
-def likeliest(model: Classifier, images: Images, labels: Labels, k: int, left: int) -> Aims:
+def likeliest(model: Classifier, images: Images, labels: Labels, k: int, wanted: int) -> Aims:
     """Aim each image at the `k` classes that the substitute finds likeliest after its own.
 
-    Takes only as many of the images as make `left` new ones; where there are fewer other classes
+    Takes only as many of the images as make `wanted` new ones; where there are fewer other classes
     than `k`, all of them are targets.
     """
     k = min(k, model.classes - 1)
-    bases = -(-left // k)
+    bases = -(-wanted // k)
     images, labels = images[:bases], labels[:bases]
     likely = model(images).probabilities.copy()
     likely[np.arange(len(labels)), labels] = -1.0
@@ -36,11 +36,11 @@ def likeliest(model: Classifier, images: Images, labels: Labels, k: int, left: i
 
 
 def random_others(
-    rng: np.random.Generator, classes: int, images: Images, labels: Labels, k: int, left: int
+    rng: np.random.Generator, classes: int, images: Images, labels: Labels, k: int, wanted: int
 ) -> Aims:
     """Aim each image at `k` random classes other than its own; else as `likeliest`."""
     k = min(k, classes - 1)
-    bases = -(-left // k)
+    bases = -(-wanted // k)
     images, labels = images[:bases], labels[:bases]
     order = rng.permuted(np.tile(np.arange(classes), (len(labels), 1)), axis=1)
     others = order[order != labels[:, None]].reshape(len(labels), classes - 1)

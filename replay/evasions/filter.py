@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ RATE = 1e-4
 """The share of natural images that may pair with another: section VIII-A's false-positive rate."""
 EPOCHS = 10
 PATIENCE = 1000
+LEAST = 0.05
 _ENCODERS = Memo[NetworkFeaturizer](2)
 """The latest encoders: a bench filters one attack after the other with the same."""
 
@@ -47,6 +49,7 @@ def query_filter(
     epochs: int = EPOCHS,
     rate: float = RATE,
     patience: int = PATIENCE,
+    least: float = LEAST,
     keep: Path | None = None,
 ) -> Oracle:
     """Send only what makes no similar pair with anything sent before from the same account.
@@ -58,35 +61,30 @@ def query_filter(
     classes: the pool's labels; seeds have none before they are asked about, and go straight to the
     contrast.
 
-    `patience` rows in a row may be left out; then it raises `AttackOver`. The paper does not say
-    how long the encoder is trained nor when the thief gives up. `keep` is a folder in which trained
-    encoders lie ready for other processes. Raises `SettingsError` where there are too few images to
-    train on, or nothing can be kept. Probes are always sent.
+    The thief gives up, which raises `AttackOver`, when less than `least` of the latest `patience`
+    images were sent: what is left out costs no query, but the work to make it. The paper does not
+    say how long the encoder is trained nor when the thief gives up. `keep` is a folder in which
+    trained encoders lie ready for other processes. Raises `SettingsError` where there are too few
+    images to train on, or nothing can be kept. Probes are always sent.
     """
     own = start.pool if images == "pool" else start.seeds
     labels = start.pool_labels if images == "pool" else None
     encoder = _encoder(own, labels, TrainPlan(("embedding",), size, epochs), rng, keep)
     delta = _delta(encoder(own), rate)
     memories: dict[int, _Memory] = {}
-    rejected = 0
+    lately: deque[bool] = deque(maxlen=patience)
 
     def filtered(request: Request) -> Reply:
-        nonlocal rejected
+        if len(lately) == patience and sum(lately) < least * patience:
+            raise AttackOver(
+                f"{patience - sum(lately)} of the latest {patience} queries would have made "
+                "similar pairs: the attack makes little else any more"
+            )
         memory = memories.setdefault(request.account, _Memory(delta))
-        kept = []
-        for row, vector in enumerate(encoder(request.images)):
-            if memory.takes(vector, always=request.probe):
-                kept.append(row)
-                rejected = 0
-                continue
-            rejected += 1
-            if rejected == patience:
-                raise AttackOver(
-                    f"{patience} queries in a row would have made similar pairs: the attack makes "
-                    "nothing else any more"
-                )
-        rows = np.array(kept, np.intp)
-        parts = [(rows, oracle(request._replace(images=request.images[rows])))] if kept else []
+        taken = [memory.takes(row, always=request.probe) for row in encoder(request.images)]
+        lately.extend(taken)
+        rows = np.flatnonzero(taken)
+        parts = [(rows, oracle(request._replace(images=request.images[rows])))] if len(rows) else []
         return together(len(request.images), parts, start.classes)
 
     return filtered

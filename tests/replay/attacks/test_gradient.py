@@ -13,7 +13,16 @@ from scipy.spatial.distance import cdist, pdist
 
 from gamekeeper.replay.attacks import catalog
 from gamekeeper.replay.attacks.art_model import art_model
-from gamekeeper.replay.attacks.base import WHITE, Images, Labels, Start, quantise
+from gamekeeper.replay.attacks.base import (
+    WHITE,
+    Images,
+    Labels,
+    Reply,
+    Request,
+    Start,
+    duplicate,
+    quantise,
+)
 from gamekeeper.replay.attacks.carlini import carlini
 from gamekeeper.replay.attacks.color import color
 from gamekeeper.replay.attacks.feature_fool import _features, _fool, _margins, feature_fool
@@ -90,6 +99,31 @@ def _moves(attack: Attack, budget: int = 80) -> np.ndarray:
     images = rob(attack, thief(), budget).loot.images.astype(np.int64)
     copies = budget // 20 - 1
     return np.abs(images[20:] - images[:20].repeat(copies, axis=0)).reshape(budget - 20, -1)
+
+
+def test_rounds_make_up_for_what_an_evasion_leaves_out() -> None:
+    """Where a tenth comes through, the substitute is not trained for each of the last queries."""
+    recorder, trained = Recorder(victim()), []
+
+    def sparse(request: Request) -> Reply:
+        through = np.arange(len(request.images)) % 10 == 0
+        through |= not request.synthetic
+        reply = recorder(request._replace(images=request.images[through]))
+        return Reply(reply.answers, through)
+
+    def craft(images: Images, labels: Labels, wanted: int) -> Images:
+        return images.repeat(3, axis=0)[:wanted]
+
+    def learn(images: Images, labels: Labels) -> None:
+        trained.append(len(images))
+
+    sent = list(duplicate(sparse, _images(), 100, learn, craft))
+    assert sum(len(each.images) for each in sent) == recorder.queries == 100
+    # 50 are left and 50 made, 5 answered; then, at ten for each, all that can be made
+    assert trained == [50, 55, 74]
+    rounds = [each.round for each in sent]
+    assert rounds == sorted(rounds)
+    assert rounds[-1] == 3
 
 
 def test_papernot_steps_by_lambda_and_keeps_to_its_reservoir() -> None:

@@ -52,14 +52,21 @@ def test_accounts_are_filtered_each_for_itself(victim: Classifier, start: Start)
     assert [reply.sent.item() for reply in replies] == [True, True, False]
 
 
-def test_a_thief_who_is_always_refused_gives_up(victim: Classifier, start: Start) -> None:
-    """After so many images in a row that make pairs the attack is over."""
+def test_a_thief_who_is_mostly_refused_gives_up(victim: Classifier, start: Start) -> None:
+    """When less than the least share of the latest images was sent, the next request is refused."""
+    recorder = Recorder(victim)
     oracle = filtering.query_filter(
-        Recorder(victim), start, np.random.default_rng(0), epochs=1, patience=7
+        recorder, start, np.random.default_rng(0), epochs=1, patience=10, least=0.2
     )
-    oracle(Request(start.seeds[[0] * 7], synthetic=True, round=1))
-    with pytest.raises(AttackOver, match="7 queries in a row"):
-        oracle(Request(start.seeds[[0]], synthetic=True, round=1))
+    apart = start.seeds[:1], np.zeros_like(start.seeds[:1]), np.full_like(start.seeds[:1], 255)
+    again = apart[0].repeat(8, axis=0)
+    first = oracle(Request(np.concatenate([*apart[:2], again]), synthetic=True, round=1))
+    assert first.sent.sum() == 2  # two of ten are just enough to go on
+    second = oracle(Request(np.concatenate([again[:1], apart[2]]), synthetic=True, round=1))
+    assert second.sent.tolist() == [False, True]  # the first of the ten is forgotten
+    with pytest.raises(AttackOver, match="9 of the latest 10 queries"):
+        oracle(Request(start.seeds[1:2], synthetic=True, round=1))
+    assert recorder.queries == 3
 
 
 def test_an_encoder_that_is_kept_serves_another_process(
