@@ -80,9 +80,13 @@ def _value(name: str, text: str, kind: Any) -> Any:
     except ValueError:
         value = text
     try:
-        return msgspec.convert(value, _Count if kind is int else kind)
+        return msgspec.convert(value, _Count if kind is int else kind, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise SettingsError(f"--set {name}={text}: {error}") from error
+
+
+def _path(kind: type[Path], value: Any) -> Path:
+    return kind(value)
 
 
 def spelled(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,12 +42,23 @@ def test_what_is_told_is_what_is_there(find: Any, name: str, entry: Listed) -> N
 
 
 def test_texts_become_what_the_function_takes() -> None:
-    """Numbers are numbers, words are words."""
+    """Numbers are numbers, words are words, and paths are paths."""
 
-    def function(start: int, *, many: int = 1, much: float = 0.5, how: str = "so") -> None: ...
+    def function(
+        start: int,
+        *,
+        many: int = 1,
+        much: float = 0.5,
+        how: str = "so",
+        where: Path | None = None,
+    ) -> None: ...
 
-    given = {"many": "3", "much": "2", "how": "else"}
-    assert converted(function, given, "it") == {"many": 3, "much": 2.0, "how": "else"}
+    given = {"many": "3", "much": "2", "how": "else", "where": "some/folder"}
+    took = converted(function, given, "it")
+    assert took == {"many": 3, "much": 2.0, "how": "else", "where": Path("some/folder")}
+    assert converted(function, {"where": "null"}, "it") == {"where": None}
+    with pytest.raises(SettingsError, match="--set where=5: "):
+        converted(function, {"where": "5"}, "it")
 
 
 @pytest.mark.parametrize(

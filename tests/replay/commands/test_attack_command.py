@@ -203,11 +203,14 @@ def test_text_says_what_was_sent(folder: Path, tmp_path: Path) -> None:
 
 def test_a_thief_who_gives_up_is_reported(folder: Path, tmp_path: Path) -> None:
     """What he had sent by then is the trace, and the reason is said."""
-    hiding = "--evasion", "filter", "--set", "filter.patience=1", "--set", "filter.rate=0.5"
-    result = attack(folder, tmp_path / "t.parquet", *hiding, "--set", "filter.epochs=1")
+    hiding = ["--evasion", "filter"]
+    for setting in "patience=1", "rate=0.5", "epochs=1", f"keep={tmp_path / 'encoders'}":
+        hiding += ["--set", f"filter.{setting}"]
+    result = attack(folder, tmp_path / "t.parquet", *hiding)
     assert result.exit_code == 0, result.output
     assert "he ended early: " in result.stdout
     assert len(pq.read_table(tmp_path / "t.parquet")) < BUDGET
+    assert len([*(tmp_path / "encoders").iterdir()]) == 1
 
 
 def test_victims_of_ones_own_are_named(
