@@ -133,7 +133,8 @@ def duplicate(
     `learn(images, labels)` trains the substitute on all that was labelled so far and
     `craft(images, labels, wanted)` makes new `(m, ...)` images from it, which are sent in turn as
     long as there is budget. `wanted` is what is left of it, and more where an evasion left out a
-    part of the round before, lest a round be trained for every few of the last queries.
+    part of the round before, lest a round be trained for every few of the last queries; where it
+    left out all, as if half an image had come through.
     """
     sent = ask(oracle, seeds[:budget], synthetic=False, round=0)
     left = budget - len(sent.images)
@@ -154,4 +155,4 @@ def duplicate(
             images = np.concatenate([images, sent.images])
             labels = np.concatenate([labels, sent.answers.labels])
             yield sent
-        wanted = -(-left * asked // max(1, before - left))
+        wanted = -(-2 * left * asked // max(1, 2 * (before - left)))
