@@ -4,7 +4,7 @@ A **detector** watches the queries of one account to one model and keeps a *stat
 number after each query, *higher is always more suspicious*. It knows neither thresholds (those
 are the profile's) nor accounts, clocks, files or Kafka.
 
-The contract, proved for every detector by one shared test (`tests/detectors/contract.py`):
+The contract, proved for every detector by one shared test (`tests/support/contract.py`):
 
 * **Order.** `update(batch)` is called with consecutive queries, oldest first.
   `batch.first` is the index of the first of them among the account's queries to the model.

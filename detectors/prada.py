@@ -16,14 +16,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gamekeeper.detectors import distance_log, growth_log, prada_modes
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
-from gamekeeper.detectors.distance_log import PAGE, RECORD, DistanceLog
-from gamekeeper.detectors.distances import DISTANCES
-from gamekeeper.detectors.growing_set import GrowingSet
+from gamekeeper.detectors.growing import DISTANCES, GrowingSet
+from gamekeeper.detectors.growing import log as growth_log
 from gamekeeper.detectors.header import Header
-from gamekeeper.detectors.prada_modes import MODES, READY, REFERENCE_EVERY, THRESHOLDS, WINDOWS
-from gamekeeper.detectors.shapiro import LARGEST_SAMPLE, Sample
+from gamekeeper.detectors.normality import (
+    LARGEST_SAMPLE,
+    MODES,
+    PAGE,
+    READY,
+    RECORD,
+    REFERENCE_EVERY,
+    THRESHOLDS,
+    WINDOWS,
+    DistanceLog,
+    Sample,
+    distance_log,
+)
+from gamekeeper.detectors.normality import modes as prada_modes
 from gamekeeper.schemas.errors import ProfileError
 
 CODEC = 1

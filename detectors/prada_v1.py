@@ -18,10 +18,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gamekeeper.detectors import growth_log
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
-from gamekeeper.detectors.distances import DISTANCES
-from gamekeeper.detectors.growing_set import GrowingSet
+from gamekeeper.detectors.growing import DISTANCES, GrowingSet
+from gamekeeper.detectors.growing import log as growth_log
 from gamekeeper.detectors.header import Header
 from gamekeeper.schemas.errors import ProfileError
 

@@ -18,10 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import EMBEDDING, Batch, Detector, Floats, Segment
-from gamekeeper.detectors.flat_index import SLACK, FlatIndex, Ints, Near
 from gamekeeper.detectors.header import Header
-from gamekeeper.detectors.vector_history import Bounds, VectorHistory
-from gamekeeper.detectors.vector_log import Position
+from gamekeeper.detectors.vectors import (
+    SLACK,
+    Bounds,
+    FlatIndex,
+    Ints,
+    Near,
+    Position,
+    VectorHistory,
+)
 from gamekeeper.schemas.errors import ProfileError
 
 RULES = ("nearest", "all")

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from gamekeeper.schemas.errors import SettingsError
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -24,6 +26,16 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is always absent, the old one or the whole new one."""
+    try:
+        make_folder(path.parent)
+        with whole(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def temporary_for(path: Path) -> Path:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+from support import brokers
 
-import brokers
+pytest.register_assert_rewrite("support.contract")
 
 # A shell's background job starts with SIGINT ignored, and what it starts inherits that: the tests
 # that end a command by Ctrl-C would wait for ever.

@@ -142,7 +142,7 @@ def test_the_tap_imports_nothing_heavy() -> None:
     """In a model server, the tap loads only its own packages, numpy, kafka, crc32c and msgspec."""
     # Run in a fresh interpreter: this one has imported everything.
     code = (
-        "import sys; before = set(sys.modules); import gamekeeper.stream.tap;"
+        "import sys; before = set(sys.modules); import gamekeeper.stream.tap.tap;"
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)

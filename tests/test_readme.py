@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from commands import find
 
 from gamekeeper.detectors.catalog import DETECTORS
-from gamekeeper.stream.broker import EmbeddedBroker
-from gamekeeper.stream.settings import Settings, variables
+from gamekeeper.stream.kafka import EmbeddedBroker, Settings, variables
+from support.commands import find
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -57,7 +57,7 @@ def running(
     log = folder / f"{arguments[0]}.log"
     with log.open("wb") as output:
         child = subprocess.Popen(  # noqa: S603  our own command, no shell
-            [sys.executable, "-m", "gamekeeper.stream.cli", *arguments],
+            [sys.executable, "-m", "gamekeeper.stream.cli.main", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -15,17 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from gamekeeper.replay.calibration.profiles import SHIPPED
 from gamekeeper.replay.demo.processes import Process, running
 from gamekeeper.replay.tables.verdicts import from_tables
-from gamekeeper.replay.traces.topic import TopicReader, open_topic
-from gamekeeper.replay.traces.trace import SAMPLE, TraceEvent, read_trace
+from gamekeeper.replay.traces import SAMPLE, TopicReader, TraceEvent, open_topic, read_trace
+from gamekeeper.replay.tune.calibration import SHIPPED
+from gamekeeper.schemas.scores import decode_scores
 from gamekeeper.schemas.verdict import Verdict, decode_verdict
-from gamekeeper.stream.broker import EmbeddedBroker, free_port
-from gamekeeper.stream.scores import decode_scores
-from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.kafka import EmbeddedBroker, Settings, apply, free_port
 from gamekeeper.stream.tap import QueryTap
-from gamekeeper.stream.topics import apply
 
 PATIENCE = 60.0
 """Seconds that a step may take before the demo gives up."""

@@ -1,1 +1,25 @@
 """The tables asked: SQL over them, and verdicts read, shown and answered."""
+
+from gamekeeper.replay.tables.orders import order_close
+from gamekeeper.replay.tables.sql import (
+    Answer,
+    absence,
+    connect,
+    describe,
+    lacking,
+    missing,
+    run,
+    view_help,
+)
+
+__all__ = [
+    "Answer",
+    "absence",
+    "connect",
+    "describe",
+    "lacking",
+    "missing",
+    "order_close",
+    "run",
+    "view_help",
+]

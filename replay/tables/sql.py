@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from gamekeeper.schemas.columns import TABLES
 from gamekeeper.schemas.errors import SettingsError, TraceError
+from gamekeeper.schemas.tables import TABLES
 
 WRITERS = {
     "queries": "`gamekeeper sink --queries` writes it, and so does `gamekeeper record`",

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from gamekeeper.replay.output import printable
 from gamekeeper.replay.tables.sql import connect, run
-from gamekeeper.replay.traces.topic import Record, open_topic
+from gamekeeper.replay.traces import Record, open_topic
 from gamekeeper.schemas.errors import SchemaError, SettingsError
+from gamekeeper.schemas.text import printable
 from gamekeeper.schemas.verdict import Verdict, decode_verdict
-from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.kafka import Settings
 
 HEADINGS = (
     *("time", "change", "severity", "account", "model", "detector"),

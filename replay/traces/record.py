@@ -19,7 +19,7 @@ from gamekeeper.schemas.event import QueryEvent, check_key, decode_event
 from gamekeeper.schemas.files import sync, temporary_for
 from gamekeeper.schemas.order import is_order
 from gamekeeper.schemas.tables import QUERIES, many_query_rows
-from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.kafka import Settings
 
 # A row group: what is held in memory, and what a reader of the trace must hold.
 _GROUP_BYTES = 16 * 2**20

@@ -9,8 +9,7 @@ from typing import Any, Literal, NamedTuple
 from kafka import KafkaConsumer, TopicPartition
 
 from gamekeeper.schemas.errors import BrokerError
-from gamekeeper.stream.kafka import admin, broker_errors, consumer
-from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.kafka import Settings, admin, broker_errors, consumer
 
 Start = Literal["beginning", "now"]
 

@@ -31,14 +31,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import brokers
-
 from gamekeeper.schemas.event import QueryEvent, encode_event, event_key
 from gamekeeper.schemas.tensor import Tensor
-from gamekeeper.stream.broker import free_port
-from gamekeeper.stream.kafka import producer
-from gamekeeper.stream.settings import Settings
-from gamekeeper.stream.topics import apply
+from gamekeeper.stream.kafka import Settings, apply, free_port, producer
+from support import brokers
 
 ACCOUNTS = 200
 CLASSES = 10
@@ -138,7 +134,7 @@ class Bench:
     @contextmanager
     def worker(self) -> Iterator[None]:
         """Run the worker."""
-        code = "from gamekeeper.stream.commands_serve import serve; serve()"
+        code = "from gamekeeper.stream.cli.serve import serve; serve()"
         process = subprocess.Popen([sys.executable, "-c", code], env=self.environ)
         try:
             yield

@@ -37,13 +37,13 @@ import numpy as np
 import torch
 from network_traffic import ACCOUNTS, Images, Rows, Traffic, coloured, grey, networks, profile
 
-from gamekeeper.detectors import shapiro
 from gamekeeper.detectors.base import Detector
-from gamekeeper.detectors.engine import Arrival, Engine, Outcome, Source
-from gamekeeper.detectors.featurizers import CHUNK, NetworkFeaturizer, prepare
-from gamekeeper.detectors.profile import Profile
+from gamekeeper.detectors.engine import Arrival, Engine, Outcome, Profile, Source
+from gamekeeper.detectors.networks import NetworkFeaturizer, prepare
+from gamekeeper.detectors.networks.featurizer import CHUNK
+from gamekeeper.detectors.normality import shapiro
 from gamekeeper.detectors.similarity import Similarity
-from gamekeeper.stream.store import Entry
+from gamekeeper.stream.worker.store import Entry
 
 SENT = 2048
 ROUNDS = 5

@@ -27,13 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "detectors"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from digits import digits
-
-from gamekeeper.detectors import shapiro
 from gamekeeper.detectors.base import Batch
+from gamekeeper.detectors.normality import shapiro
 from gamekeeper.detectors.prada import Prada
+from support.digits import digits
 
 QUERIES = 6000
 BATCHES = (6000, 512, 64, 8, 1)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import Batch
 from gamekeeper.detectors.similarity import Similarity
-from gamekeeper.detectors.vector_history import LEVELS
+from gamekeeper.detectors.vectors.history import LEVELS
 
 LENGTH = 256
 HISTORIES = (1_000, 10_000)

@@ -26,10 +26,9 @@ from kafka.admin import NewTopic
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from proxy import ProxiedBroker, SlowProxy
-
-from gamekeeper.stream.broker import EmbeddedBroker, free_port
+from gamekeeper.stream.kafka import EmbeddedBroker, free_port
 from gamekeeper.stream.tap import QueryTap
+from support.proxy import ProxiedBroker, SlowProxy
 
 REQUESTS = 2_000
 FLOOD = 200_000

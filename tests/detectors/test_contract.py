@@ -1,3 +1,3 @@
 """Runs the shared contract test; see `contract`."""
 
-from contract import *  # noqa: F403
+from support.contract import *  # noqa: F403

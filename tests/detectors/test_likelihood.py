@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.mixture import GaussianMixture
-from traces import arrival
 
-from gamekeeper.detectors import featurizers, networks
 from gamekeeper.detectors.base import Batch
 from gamekeeper.detectors.catalog import build
-from gamekeeper.detectors.engine import Engine
+from gamekeeper.detectors.engine import DetectorProfile, Engine, Profile, resolve
 from gamekeeper.detectors.likelihood import Likelihood
-from gamekeeper.detectors.profile import DetectorProfile, Profile, resolve
+from gamekeeper.detectors.networks import build as build_network
+from gamekeeper.detectors.networks import featurizer as featurizers
 from gamekeeper.schemas.errors import ProfileError, StateError
+from support.traces import arrival
 
 Values = NDArray[np.float32]
 few = settings(max_examples=40, deadline=None)
@@ -210,7 +210,7 @@ def test_state_of_other_options_is_refused() -> None:
 def density(digits: NDArray[np.float64]) -> featurizers.NetworkFeaturizer:
     """Fit a mixture to `(n, 64)` digits, as training does."""
     spec = {"kind": "gaussian-mixture", "shape": [64], "high": 16.0, "components": 4}
-    module = networks.build(spec)
+    module = build_network(spec)
     x = featurizers.prepare(digits, spec).double().numpy()
     std = np.where(x.std(0) > 0, x.std(0), 1)
     fitted = GaussianMixture(4, reg_covar=0.1, random_state=0).fit((x - x.mean(0)) / std)

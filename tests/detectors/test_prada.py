@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import digits
 import numpy as np
-import oracle
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -17,6 +15,7 @@ from gamekeeper.detectors.base import Batch
 from gamekeeper.detectors.catalog import build
 from gamekeeper.detectors.prada import MODES, Prada
 from gamekeeper.schemas.errors import ProfileError, StateError
+from support import digits, oracle
 
 KINDS = ["l2", "l1", "linf", "cosine"]
 Queries = tuple[NDArray[Any], NDArray[np.int64]]

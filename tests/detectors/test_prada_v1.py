@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import digits
 import numpy as np
-import oracle
 import pytest
 
 from gamekeeper.detectors.base import Batch
 from gamekeeper.detectors.prada_v1 import PradaV1
+from support import digits, oracle
 
 
 @pytest.mark.parametrize("window", [1, 10, 30])

@@ -15,9 +15,17 @@ from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import Batch, Segment
 from gamekeeper.detectors.catalog import build
-from gamekeeper.detectors.engine import Arrival, Engine, Source
-from gamekeeper.detectors.policy import Standing, judge
-from gamekeeper.detectors.profile import DetectorProfile, Policy, Profile, resolve
+from gamekeeper.detectors.engine import (
+    Arrival,
+    DetectorProfile,
+    Engine,
+    Policy,
+    Profile,
+    Source,
+    Standing,
+    resolve,
+)
+from gamekeeper.detectors.engine.policy import judge
 from gamekeeper.detectors.similarity import Similarity
 from gamekeeper.schemas.errors import ProfileError, StateError
 from gamekeeper.schemas.event import QueryEvent

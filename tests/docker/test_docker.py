@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from commands import find
 
-from gamekeeper.stream.metrics import Metrics
-from gamekeeper.stream.settings import Settings, variables
+from gamekeeper.stream.kafka import Settings, variables
+from gamekeeper.stream.worker.metrics import Metrics
+from support.commands import find
 
 DOCKER = Path(__file__).parents[2] / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from prometheus_client import start_http_server
 
-from gamekeeper.stream.broker import HOST, free_port
-from gamekeeper.stream.metrics import Metrics
+from gamekeeper.stream.kafka import HOST, free_port
+from gamekeeper.stream.worker.metrics import Metrics
 
 DOCKER = Path(__file__).parents[2] / "docker"
 PATIENCE = 60.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from workers import prepare
 
-from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.kafka import Settings
+from support.workers import prepare
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,8 +7,8 @@ from gamekeeper.schemas.errors import GamekeeperError, SchemaError
 
 ROOT = Path(__file__).parents[2]
 CONTROL_FLOW = {
-    "gamekeeper.replay.attacks.base.AttackOver",
-    "gamekeeper.stream.worker.LostPartitionsError",
+    "gamekeeper.replay.theft.base.AttackOver",
+    "gamekeeper.stream.worker.worker.LostPartitionsError",
 }
 """What the package itself raises and catches: a thief gives up, a batch is another worker's."""
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from gamekeeper.schemas.files import make_folder, whole
-from gamekeeper.schemas.parquet import write_parquet
-from gamekeeper.stream.sink_files import Drafts, group_of
+from gamekeeper.schemas.tables import write_parquet
+from gamekeeper.stream.sink.files import Drafts, group_of
 
 
 @pytest.fixture

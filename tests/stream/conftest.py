@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gamekeeper.stream.tap import QueryTap
-from gamekeeper.stream.transport import MemoryTransport
+from gamekeeper.stream.tap import MemoryTransport, QueryTap
 
 
 @pytest.fixture

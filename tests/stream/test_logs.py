@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from processes import python
 
 from gamekeeper.schemas.errors import SettingsError
 from gamekeeper.stream.logs import configure
+from support.processes import python
 
 PROGRAM = """
 import logging, os, structlog
 from gamekeeper.stream.logs import configure
-from gamekeeper.stream.security import Secret
+from gamekeeper.stream.kafka.security import Secret
 configure(os.environ)
 log = structlog.get_logger("gamekeeper.stream")
 log.info("started", partitions=4, password=Secret("hunter2"))

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gamekeeper.replay.commands.demo import command, demo
+from gamekeeper.replay.cli.demo import command, demo
+from gamekeeper.replay.demo import Report, Watched
 from gamekeeper.replay.demo.processes import Process, ProcessError, running
-from gamekeeper.replay.demo.run import Report, Watched
 
 
 def test_the_demo_ends_well_and_its_last_line_works(tmp_path: Path):
     """Every attacker is caught, no honest account is, and the SQL line finds the verdicts."""
     folder = tmp_path / "demo"
-    started = [sys.executable, "-m", "gamekeeper.stream.cli"]
+    started = [sys.executable, "-m", "gamekeeper.stream.cli.main"]
     done = subprocess.run(
         [*started, "demo", "--seconds", "2", "--out", str(folder)],
         capture_output=True,
@@ -49,7 +49,10 @@ def test_the_demo_ends_well_and_its_last_line_works(tmp_path: Path):
     [
         (".venv/bin/gamekeeper", ".venv/bin/gamekeeper"),
         ("/on the path/gamekeeper", "gamekeeper"),
-        ("/somewhere/stream/cli.py", f"{shlex.quote(sys.executable)} -m gamekeeper.stream.cli"),
+        (
+            "/somewhere/cli/main.py",
+            f"{shlex.quote(sys.executable)} -m gamekeeper.stream.cli.main",
+        ),
     ],
 )
 def test_the_command_is_spelt_as_it_was_started(

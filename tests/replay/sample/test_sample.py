@@ -12,15 +12,14 @@ import pytest
 from sklearn.datasets import load_digits
 
 import gamekeeper.replay
-from gamekeeper.replay.attacks.network import Architecture, Classifier
-from gamekeeper.replay.attacks.start import draw_balanced
-from gamekeeper.replay.calibration.profiles import open_profile
-from gamekeeper.replay.evaluation.evaluate import evaluate
-from gamekeeper.replay.evaluation.life import ANY
-from gamekeeper.replay.sample.make_sample import THIEVES, read_digits, steal, tabulate
+from gamekeeper.replay.theft.model import Architecture, Classifier
+from gamekeeper.replay.theft.recording.start import draw_balanced
+from gamekeeper.replay.tune.calibration import open_profile
+from gamekeeper.replay.tune.evaluation import ANY, evaluate
 from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.event import decode_event, encode_event
 from gamekeeper.schemas.tables import QUERIES, events_from_rows
+from sample.make_sample import THIEVES, read_digits, steal, tabulate
 
 FOLDER = Path(gamekeeper.replay.__path__[0]) / "sample"
 ATTACKS = {"papernot", "t-rnd", "jb-topk", "jb-self", "tramer"}

@@ -16,14 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from processes import spawned
-from traces import START, events, write_trace
-from verdict_tables import make_verdict
 
-from gamekeeper.replay.commands.sql import sql as command
-from gamekeeper.replay.tables.sql import READS, TABLES, connect, describe, run, view_help
+from gamekeeper.replay.cli.sql import sql as command
+from gamekeeper.replay.tables import connect, describe, run, view_help
+from gamekeeper.replay.tables.sql import READS, TABLES
 from gamekeeper.schemas.errors import SettingsError, TraceError
 from gamekeeper.schemas.tables import SCORES, score_rows, verdict_rows, write_parquet
+from support.processes import spawned
+from support.traces import START, events, write_trace
+from support.verdict_tables import make_verdict
 
 
 def rows(folder: Path, text: str) -> list[dict[str, Any]]:

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from processes import spawned
-from traces import send
-from verdict_tables import make_verdict
 
-from gamekeeper.replay.commands.verdicts import verdicts as command
+from gamekeeper.replay.cli.verdicts import verdicts as command
 from gamekeeper.replay.tables.verdicts import explain, find, from_tables, from_topic
 from gamekeeper.schemas.errors import BrokerError, SettingsError
 from gamekeeper.schemas.ocsf import to_ocsf
 from gamekeeper.schemas.tables import verdict_rows, write_parquet
 from gamekeeper.schemas.verdict import decode_verdict
-from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.kafka import Settings
+from support.processes import spawned
+from support.traces import send
+from support.verdict_tables import make_verdict
 
 MADE = [
     make_verdict("account 1", 2, "create"),

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from processes import spawned
-from traces import events, sorted_rows, write_trace
 
-from gamekeeper.replay.commands.play import play as play_command
-from gamekeeper.replay.commands.record import record as record_command
-from gamekeeper.replay.traces.play import Manner, Played, play
-from gamekeeper.replay.traces.record import Wanted, record
-from gamekeeper.replay.traces.trace import read_trace
+from gamekeeper.replay.cli.play import play as play_command
+from gamekeeper.replay.cli.record import record as record_command
+from gamekeeper.replay.traces import Manner, Played, Wanted, play, read_trace, record
 from gamekeeper.schemas.errors import BrokerError
-from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.kafka import Settings
+from support.processes import spawned
+from support.traces import events, sorted_rows, write_trace
 
 pytestmark = pytest.mark.broker
 

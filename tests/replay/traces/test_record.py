@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from processes import spawned
-from traces import events, send, sorted_rows, write_trace
 
-from gamekeeper.replay.traces.record import Wanted, record
+from gamekeeper.replay.traces import Wanted, record
 from gamekeeper.schemas.errors import BrokerError, TraceError
 from gamekeeper.schemas.event import encode_event
-from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.kafka import Settings
+from support.processes import spawned
+from support.traces import events, send, sorted_rows, write_trace
 
 pytestmark = pytest.mark.broker
 

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from traces import events, write_trace
 
-from gamekeeper.replay.traces.trace import SAMPLE, open_trace, read_trace, trace_files
+from gamekeeper.replay.traces import SAMPLE, open_trace, read_trace, trace_files
 from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tables import QUERIES, many_query_rows
 from gamekeeper.schemas.tensor import Tensor
+from support.traces import events, write_trace
 
 
 def test_events_come_back_by_time(tmp_path: Path) -> None:

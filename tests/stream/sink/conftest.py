@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import brokers
 import pytest
-import sinks
-from workers import prepare
 
-from gamekeeper.stream.settings import Settings
+from gamekeeper.stream.kafka import Settings
+from support import brokers, sinks
+from support.workers import prepare
 
 
 @pytest.fixture

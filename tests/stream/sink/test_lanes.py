@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sink_traffic import query, scores, tables, verdict
 
 from gamekeeper.schemas.event import encode_event
 from gamekeeper.schemas.verdict import encode_verdict
-from gamekeeper.stream import sink_lane
-from gamekeeper.stream.lanes import QueryLane, ScoreLane, VerdictLane
-from gamekeeper.stream.sink_files import Drafts, Partition, forget
-from gamekeeper.stream.sink_lane import Lane, Record, memory_offset
+from gamekeeper.stream.sink import Lane, QueryLane, ScoreLane, VerdictLane
+from gamekeeper.stream.sink import lane as sink_lane
+from gamekeeper.stream.sink.files import Drafts, Partition, forget
+from gamekeeper.stream.sink.lane import Record, memory_offset
+from support.sink_traffic import query, scores, tables, verdict
 
 KINDS = [VerdictLane, QueryLane, ScoreLane]
 

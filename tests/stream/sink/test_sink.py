@@ -7,14 +7,12 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 import pytest
-from sink_traffic import complete, expected, keys, rejected, send, tables, traffic
-from sinks import run_alone, run_until_complete, running
-from workers import wait_for
 
 from gamekeeper.schemas.errors import BrokerError, TraceError
-from gamekeeper.stream.broker import EmbeddedBroker
-from gamekeeper.stream.settings import Settings
-from gamekeeper.stream.topics import apply
+from gamekeeper.stream.kafka import EmbeddedBroker, Settings, apply
+from support.sink_traffic import complete, expected, keys, rejected, send, tables, traffic
+from support.sinks import run_alone, run_until_complete, running
+from support.workers import wait_for
 
 pytestmark = pytest.mark.broker
 

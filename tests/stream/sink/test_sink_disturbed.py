@@ -11,23 +11,19 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-import brokers
 import msgspec
 import pytest
-from sink_traffic import Sent, complete, expected, keys, rejected, send, tables, traffic
-from sinks import PATIENCE, process, run_until_complete, running, started, variables
-from workers import prepare, wait_for
 
 from gamekeeper.schemas.errors import BrokerError, TraceError
-from gamekeeper.stream import sink
-from gamekeeper.stream.broker import EmbeddedBroker
-from gamekeeper.stream.kafka import consumer
-from gamekeeper.stream.settings import Settings
-from gamekeeper.stream.sink import Sink
-from gamekeeper.stream.topics import apply
+from gamekeeper.stream.kafka import EmbeddedBroker, Settings, apply, consumer
+from gamekeeper.stream.sink import Sink, sink
+from support import brokers
+from support.sink_traffic import Sent, complete, expected, keys, rejected, send, tables, traffic
+from support.sinks import PATIENCE, process, run_until_complete, running, started, variables
+from support.workers import prepare, wait_for
 
 pytestmark = pytest.mark.broker
-FORGETFUL = "from gamekeeper.stream import sink_lane; sink_lane.FILES_BEHIND = 2"
+FORGETFUL = "from gamekeeper.stream.sink import lane; lane.FILES_BEHIND = 2"
 
 
 def ids(folder: Path) -> set[str]:

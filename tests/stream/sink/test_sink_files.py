@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sink_traffic import NOON
 
 from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.files import temporary_for
-from gamekeeper.stream.sink_files import Drafts, Partition, group_of
+from gamekeeper.stream.sink.files import Drafts, Partition, group_of
+from support.sink_traffic import NOON
 
 
 def test_a_folder_has_one_group(tmp_path: Path) -> None:

@@ -10,21 +10,20 @@ from typing import Any
 
 import msgspec
 import pytest
-from sink_traffic import Sent, complete, expected, keys, send, tables, traffic
-from sinks import process, running
-from workers import wait_for
 
-from gamekeeper.stream import sink, sink_lane
-from gamekeeper.stream.kafka import consumer
-from gamekeeper.stream.settings import Settings
-from gamekeeper.stream.sink_files import Drafts
-from gamekeeper.stream.sink_lane import Lane
+from gamekeeper.stream.kafka import Settings, consumer
+from gamekeeper.stream.sink import Lane, sink
+from gamekeeper.stream.sink import lane as sink_lane
+from gamekeeper.stream.sink.files import Drafts
+from support.sink_traffic import Sent, complete, expected, keys, send, tables, traffic
+from support.sinks import process, running
+from support.workers import wait_for
 
 pytestmark = pytest.mark.broker
 # Run first, it makes a sink cut its batches elsewhere than others do.
 OFTEN = """
 from functools import partial
-from gamekeeper.stream import sink
+from gamekeeper.stream.sink import sink
 sink.consumer = partial(sink.consumer, max_poll_records=7)
 """
 

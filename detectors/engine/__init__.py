@@ -1,0 +1,43 @@
+"""The engine: query events in; statistics and verdicts out, for the service and offline alike.
+
+`engine` runs a profile over events; `profile` says which detectors watch a model and when they
+alarm; `account` is one account's live state, `policy` turns statistics into findings, `run` and
+`closing` make the verdicts. A change here changes what replay and service say, both alike; what
+is saved (`account`) has a codec number.
+"""
+
+from gamekeeper.detectors.engine.account import Account
+from gamekeeper.detectors.engine.arrival import Arrival, Key, Source
+from gamekeeper.detectors.engine.engine import Engine
+from gamekeeper.detectors.engine.featurizing import featurized
+from gamekeeper.detectors.engine.policy import Standing
+from gamekeeper.detectors.engine.profile import (
+    DetectorProfile,
+    NetworkRef,
+    Policy,
+    Profile,
+    Promise,
+    default_profile,
+    override,
+    resolve,
+)
+from gamekeeper.detectors.engine.run import Outcome
+
+__all__ = [
+    "Account",
+    "Arrival",
+    "DetectorProfile",
+    "Engine",
+    "Key",
+    "NetworkRef",
+    "Outcome",
+    "Policy",
+    "Profile",
+    "Promise",
+    "Source",
+    "Standing",
+    "default_profile",
+    "featurized",
+    "override",
+    "resolve",
+]

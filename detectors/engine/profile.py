@@ -1,0 +1,198 @@
+"""A profile: which detectors watch a model, their thresholds, the alarm policy and the promise.
+
+Profiles are immutable and identified by a content hash, which every verdict carries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from gamekeeper.detectors.catalog import DETECTORS, build
+from gamekeeper.schemas.errors import ProfileError
+
+Mode = Literal["latch", "reset"]
+MODES: tuple[str, ...] = get_args(Mode)
+
+
+class DetectorProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One detector's options and threshold; an alarm is a statistic strictly above it.
+
+    A threshold left out is the one that the detector documents for its options.
+    """
+
+    detector: str
+    options: dict[str, Any] = {}
+    threshold: float | None = None
+
+
+class NetworkRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The network that makes a feature: a file beside the profile's, and its SHA-256 in hex."""
+
+    feature: str
+    file: str
+    sha256: str
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens at and after an alarm.
+
+    `latch`: the finding stays open until an analyst closes it, or until `close_after` seconds of
+    event time (0 or more) have passed without a statistic above the threshold. `reset`: as in the
+    papers, the detector forgets everything and goes on, so that each alarm is a finding of its own.
+    """
+
+    mode: Mode = "latch"
+    close_after: float | None = None
+
+
+class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The lifetime false-alarm rate that the thresholds carry, and what it rests on.
+
+    `alpha` is None where thresholds were not calibrated: then nothing is promised. What was
+    measured on benign accounts that calibration never saw stands beside it: `held_out_alarms` of
+    `held_out_accounts` ever alarmed, by any detector; with the exact 95 % interval of the rate.
+    """
+
+    alpha: float | None = None
+    accounts: int = 0
+    life: int | None = None
+    populations: tuple[str, ...] = ()
+    held_out_accounts: int = 0
+    held_out_alarms: int = 0
+    held_out_interval: tuple[float, float] | None = None
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """Everything that decides verdicts for one model (`*`: for every model)."""
+
+    schema: int = 1
+    name: str
+    model: str = "*"
+    detectors: tuple[DetectorProfile, ...]
+    networks: tuple[NetworkRef, ...] = ()
+    policy: Policy = Policy()
+    promise: Promise = Promise()
+
+    @cached_property
+    def hash(self) -> str:
+        """Identify the content: the first 16 hex digits of the SHA-256 of its canonical JSON."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+
+    def watches(self, model: str) -> bool:
+        """Say whether the profile is meant for this model."""
+        return self.model in ("*", model)
+
+    @property
+    def features(self) -> frozenset[str]:
+        """Name the features that its detectors read."""
+        return frozenset(DETECTORS[each.detector].feature for each in self.detectors) - {""}
+
+    def setup(self, each: DetectorProfile) -> str:
+        """Name what a detector's state depends on: options and network, never the threshold."""
+        feature = DETECTORS[each.detector].feature
+        networks = [ref.sha256 for ref in self.networks if ref.feature == feature]
+        return msgspec.json.encode([each.options, *networks], order="sorted").decode()
+
+
+def default_profile() -> Profile:
+    """Return the profile used where none is given: hardened PRADA, uncalibrated."""
+    return resolve(Profile(name="default", detectors=(DetectorProfile(detector="prada"),)))
+
+
+def override(profile: Profile, sets: Iterable[str], detectors: Sequence[str] = ()) -> Profile:
+    """Apply `--detector NAME` and `--set NAME.option=value` to a profile.
+
+    `detectors`, where given, names those that run; one that the profile lacks runs with its
+    defaults. `NAME` is a detector or `policy`; values are JSON, or else taken as text.
+    """
+    known = {each.detector: each for each in profile.detectors}
+    chosen = {
+        name: known.get(name, DetectorProfile(detector=name)) for name in detectors or tuple(known)
+    }
+    policy = profile.policy
+    for text in sets:
+        name, option, value = _parse(text)
+        if name == "policy":
+            policy = _change_policy(policy, option, value)
+        elif name not in chosen:
+            raise ProfileError(f"--set {text}: no detector {name!r} runs; add --detector {name}")
+        elif option == "secret":
+            raise ProfileError(
+                f"--set {name}.secret: arguments are seen by every user of the machine; leave it "
+                "out: `gamekeeper calibrate` draws one into the profile"
+            )
+        elif option == "threshold":
+            chosen[name] = msgspec.structs.replace(chosen[name], threshold=_number(text, value))
+        else:
+            # An option may move the detector's own default threshold, so it is resolved anew.
+            options = {**chosen[name].options, option: value}
+            chosen[name] = DetectorProfile(detector=name, options=options)
+    changed = msgspec.structs.replace(profile, detectors=tuple(chosen.values()), policy=policy)
+    if changed.detectors != profile.detectors:
+        changed = msgspec.structs.replace(changed, promise=Promise())
+    return resolve(changed)
+
+
+def resolve(profile: Profile) -> Profile:
+    """Fill in the detectors' own thresholds; `ProfileError` on what cannot be meant."""
+    if not profile.detectors:
+        raise ProfileError(f"profile {profile.name!r} names no detector")
+    names = [each.detector for each in profile.detectors]
+    if len(set(names)) < len(names):
+        raise ProfileError(f"profile {profile.name!r} names a detector twice: {', '.join(names)}")
+    patience = profile.policy.close_after
+    if patience is not None and not 0 <= patience < math.inf:
+        raise ProfileError(
+            f"profile {profile.name!r} has policy.close_after {patience:g}; give 0 seconds or "
+            "more, or null to leave findings open"
+        )
+    return msgspec.structs.replace(
+        profile, detectors=tuple(_with_threshold(each) for each in profile.detectors)
+    )
+
+
+def _with_threshold(each: DetectorProfile) -> DetectorProfile:
+    detector = build(each.detector, each.options)
+    if each.threshold is not None:
+        return each
+    if math.isnan(detector.threshold):
+        raise ProfileError(
+            f"{each.detector} has no threshold of its own: `gamekeeper calibrate` chooses one, or "
+            f"give it with --set {each.detector}.threshold=..."
+        )
+    return msgspec.structs.replace(each, threshold=float(detector.threshold))
+
+
+def _parse(text: str) -> tuple[str, str, Any]:
+    target, equals, value = text.partition("=")
+    name, dot, option = target.rpartition(".")
+    if not (equals and dot and name and option):
+        raise ProfileError(f"--set {text}: write NAME.option=value, such as prada.mode=paper")
+    try:
+        return name, option, json.loads(value)
+    except ValueError:
+        return name, option, value
+
+
+def _number(text: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ProfileError(f"--set {text}: a threshold is a number")
+    return float(value)
+
+
+def _change_policy(policy: Policy, option: str, value: Any) -> Policy:
+    valid = {"mode": f"there are: {', '.join(MODES)}", "close_after": "give seconds, or null"}
+    if option not in valid:
+        raise ProfileError(f"policy has no option {option!r}; it has: {', '.join(valid)}")
+    try:
+        return msgspec.convert({**msgspec.structs.asdict(policy), option: value}, Policy)
+    except msgspec.ValidationError as error:
+        said = value if isinstance(value, str) else json.dumps(value)
+        raise ProfileError(f"--set policy.{option}={said}: {valid[option]}") from error

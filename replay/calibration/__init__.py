@@ -1,1 +1,0 @@
-"""Profiles whose thresholds carry a promise: chosen, measured, checked again."""

@@ -1,0 +1,164 @@
+"""`gamekeeper bench`: the papers' tables on one's own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from gamekeeper.replay.cli.options import jobs_option, text_option
+from gamekeeper.replay.cli.reading import read_data
+from gamekeeper.replay.theft.attacks import ATTACKS
+from gamekeeper.replay.theft.bench.benches import BENCHES
+from gamekeeper.replay.theft.bench.cell import PLAIN
+from gamekeeper.replay.theft.bench.claim import claim
+from gamekeeper.replay.theft.bench.parts import Part
+from gamekeeper.replay.theft.bench.report import write_report
+from gamekeeper.replay.theft.bench.run import cells, share, there
+from gamekeeper.replay.theft.bench.setting import Setting, Sizes
+from gamekeeper.replay.theft.bench.tables import Found
+from gamekeeper.replay.theft.evasions import EVASIONS
+from gamekeeper.replay.tune.datasets import pixels
+from gamekeeper.replay.tune.evaluation import cores
+from gamekeeper.schemas.errors import SettingsError, TraceError
+from gamekeeper.stream.cli.output import json_line, progress
+
+QUICK = Sizes(accounts=399, life=150, epochs=3, networks="small", network_epochs=1)
+"""As small as four detectors can be at 1 %: a minute's version."""
+QUICK_BUDGET, QUICK_RUNS, QUICK_ROWS = 150, 1, 4000
+BUDGET, RUNS = 1000, 3
+
+
+@click.command(
+    epilog="Example: gamekeeper bench combined sample --quick --attack papernot --out results"
+)
+@click.argument("name", metavar="NAME", type=click.Choice(list(BENCHES)))
+@click.argument("data", metavar="DATA...", nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of the results, and of all that a restart goes on from.",
+)
+@click.option(
+    "--pool",
+    multiple=True,
+    metavar="DATA",
+    help="Natural images that anybody can get; repeatable.  [default: the thieves' part of DATA]",
+)
+@click.option("--group", metavar="COLUMN", help="Never split rows of one value of this column.")
+@click.option("--limit", type=click.IntRange(min=100), help="Use at most so many images.")
+@click.option(
+    "--attack",
+    "attacks",
+    multiple=True,
+    metavar="NAME",
+    type=click.Choice(list(ATTACKS)),
+    help="Only this; repeatable.",
+)
+@click.option(
+    "--evasion",
+    "evasions",
+    multiple=True,
+    metavar="NAME",
+    type=click.Choice([PLAIN, *EVASIONS]),
+    help="Only this, or `plain`; repeatable.",
+)
+@click.option("--runs", type=click.IntRange(min=1), help=f"Per cell.  [default: {RUNS}]")
+@click.option(
+    "--budget", type=click.IntRange(min=50), help=f"Images per attack.  [default: {BUDGET}]"
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
+@click.option("--quick", is_flag=True, help="Small networks, short lives, one run: a minute.")
+@click.option("--so-far", is_flag=True, help="Attack no more: report what is done.")
+@jobs_option
+@text_option
+def bench(
+    name: str,
+    data: tuple[str, ...],
+    out: Path,
+    pool: tuple[str, ...],
+    group: str | None,
+    limit: int | None,
+    attacks: tuple[str, ...],
+    evasions: tuple[str, ...],
+    runs: int | None,
+    budget: int | None,
+    seed: int,
+    quick: bool,
+    so_far: bool,
+    jobs: int | None,
+    form: str,
+) -> None:
+    """Attack a model made from DATA, and measure what is caught, how soon, and what it costs.
+
+    DATA are labelled images as `gamekeeper train` takes them. They are cut into parts: one trains
+    the victim and the networks, one calibrates, one measures false alarms, one is the thieves'.
+    Where rows have groups (--group, or a trace's accounts), each calibration account draws from a
+    third of its part's. An interrupted bench goes on when the same command is given again, and
+    another NAME with the same --out uses what is there.
+
+    \b
+    prada          PRADA at the papers' thresholds
+    prada-evasion  what it costs to evade PRADA with dummy queries
+    similarity     similar pairs, against blinding and filtering, too
+    likelihood     likelihood, against the same attacks
+    extraction     what each attack steals
+    combined       all detectors at one promise, every attack under every evasion
+    """
+    chosen = BENCHES[name]
+    sizes = msgspec.structs.replace(QUICK if quick else Sizes(), seed=seed)
+    keys = chosen.keys(attacks, evasions, runs or (QUICK_RUNS if quick else RUNS))
+    asked = budget or (QUICK_BUDGET if quick else BUDGET)
+    if so_far and not there(out, keys, asked):
+        raise SettingsError(f"{out} has no cells of --budget {asked} yet: leave --so-far out")
+    jobs = jobs or cores()
+    rows = limit or (QUICK_ROWS if quick else None)
+    dataset = read_data(data, limit=rows, seed=seed, group=group)
+    others = read_data(pool, limit=rows, seed=seed) if pool else None
+    public = Part(pixels(others.inputs), others.labels) if others else None
+    if public and public.images.shape[1:] != pixels(dataset.inputs[:1]).shape[1:]:
+        raise TraceError(
+            f"--pool has images of shape {public.images.shape[1:]}, which DATA has not: give "
+            "images of one shape"
+        )
+    claim(out, dataset, others, sizes)
+    with progress() as bar:
+        task = bar.add_task("honest accounts", total=None)
+        setting = Setting(
+            out,
+            dataset,
+            sizes,
+            jobs,
+            lambda done, all_: bar.update(task, completed=done, total=all_),
+        )
+        if not so_far:
+            share(setting, public)
+            cells(
+                out,
+                keys,
+                asked,
+                jobs,
+                lambda at, all_: bar.update(task, description="attacks", completed=at, total=all_),
+            )
+    done = there(out, keys, asked)
+    found = Found(done, setting.limits, setting.maxima["test"], setting.likelihood(), sizes.life)
+    heading = describe(setting, asked)
+    written = write_report(out, name, chosen, found, heading)
+    if form == "json":
+        click.echo(json_line({"cells": done, "limits": setting.limits, "files": written}))
+    else:
+        click.echo(written[0].read_text())
+        click.echo("written: " + ", ".join(str(each) for each in written))
+
+
+def describe(setting: Setting, budget: int) -> str:
+    """Say what was attacked, with what."""
+    sizes, parts = setting.sizes, setting.parts
+    return (
+        f"A victim of {setting.classes} classes, {setting.accuracy():.1%} right on images it never "
+        f"saw, trained on {len(parts.victim.images):,}. Thresholds from {sizes.accounts} accounts "
+        f"of {sizes.life:,} queries, false alarms on as many others; attacks of {budget:,} images. "
+        f"Seed {sizes.seed}."
+    )

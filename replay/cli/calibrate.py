@@ -1,0 +1,305 @@
+"""`gamekeeper calibrate`: benign traces to a profile whose thresholds carry a promise."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from gamekeeper.detectors.catalog import DETECTORS
+from gamekeeper.detectors.engine import DetectorProfile, Profile, default_profile, override
+from gamekeeper.replay.cli.options import detector_option, format_option, jobs_option
+from gamekeeper.replay.tune.calibration import (
+    FITTED,
+    Calibration,
+    Maxima,
+    Plan,
+    adopt,
+    contamination,
+    document,
+    false_alarms,
+    promised,
+    write_profile,
+)
+from gamekeeper.replay.tune.calibration import calibrate as run_calibration
+from gamekeeper.replay.tune.calibration.benign_lives import naming
+from gamekeeper.replay.tune.calibration.false_alarms import HEADINGS, JUDGEMENTS, cells
+from gamekeeper.replay.tune.evaluation import cores
+from gamekeeper.schemas.errors import ProfileError
+from gamekeeper.schemas.text import printable
+from gamekeeper.stream.cli.output import json_line, print_table, progress, warn
+from gamekeeper.stream.profile_files import load_profile
+
+STARTING: dict[str, Callable[[], dict[str, Any]]] = {
+    "similarity": lambda: {"delta": 1.0, "secret": secrets.randbits(63)},
+    "likelihood": lambda: {"center": 0.0},
+    "ood": lambda: {"cut": 0.0},
+}
+"""Detectors that read a network's feature, and the options that they begin with."""
+
+
+@click.command(
+    epilog="Example: gamekeeper calibrate may.parquet --networks nets --out digits.json --life 2000"
+)
+@click.argument("traces", metavar="TRACE...", nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The profile that is written (JSON); it is named after the file.",
+)
+@click.option(
+    "--profile", type=click.Path(path_type=Path), help="Take detectors, options, policy from it."
+)
+@click.option(
+    "--networks",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder that `gamekeeper train` wrote; similarity, likelihood and ood use its networks.",
+)
+@detector_option
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="NAME.OPTION=VALUE",
+    help="Set a detector's option, or the `policy`'s mode; repeatable.",
+)
+@click.option("--model", help="The model to calibrate for.  [default: the traces' only one]")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=Plan().alpha,
+    show_default=True,
+    help="Share of benign accounts that may ever alarm, by all detectors together.",
+)
+@click.option(
+    "--life",
+    type=click.IntRange(min=1),
+    default=Plan().life,
+    show_default=True,
+    help="Queries over which the promise holds; shorter accounts are left out.",
+)
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=Plan().held_out,
+    show_default=True,
+    help="Share of the accounts that measures the promise instead of making it.",
+)
+@click.option("--seed", type=int, default=Plan().seed, show_default=True, help="Of the split.")
+@click.option("--exclude", metavar="ACCOUNT", multiple=True, help="Leave it out; repeatable.")
+@click.option(
+    "--exclude-kind", metavar="KIND", multiple=True, help="Leave out an attack's kind; repeatable."
+)
+@jobs_option
+@format_option
+def calibrate(
+    traces: tuple[str, ...],
+    out: Path,
+    profile: Path | None,
+    networks: Path | None,
+    detectors: tuple[str, ...],
+    sets: tuple[str, ...],
+    model: str | None,
+    alpha: float,
+    life: int,
+    held_out: float,
+    seed: int,
+    exclude: tuple[str, ...],
+    exclude_kind: tuple[str, ...],
+    jobs: int | None,
+    form: str,
+) -> None:
+    """Choose thresholds on benign traffic, and say what false-alarm rate they promise.
+
+    TRACE is a Parquet file, a folder of them, or the word `sample`; accounts of no stated kind are
+    taken for benign. Each account gives the largest statistic of its first LIFE queries; the
+    threshold is high enough among those that at most ALPHA of such accounts ever alarm. What too
+    few or too short accounts cannot carry is refused. Accounts held out then measure the rate.
+    """
+    base, folder = _base(profile, networks, sets, detectors, out)
+    plan = Plan(
+        alpha=alpha,
+        life=life,
+        held_out=held_out,
+        seed=seed,
+        model=model,
+        exclude=exclude,
+        exclude_kinds=exclude_kind,
+        fitted=_fitted(base, sets) if networks else (),
+    )
+    with progress() as bar:
+        task = bar.add_task("reading", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, description="accounts", completed=done, total=total)
+
+        result = run_calibration(
+            traces,
+            base,
+            plan,
+            name=out.stem,
+            networks=folder,
+            jobs=jobs or cores(),
+            advance=advance,
+        )
+    write_profile(result.profile, out)
+    _warn(result, plan)
+    if form == "json":
+        click.echo(json_line(_document(traces, out, plan, result)))
+    else:
+        _print(out, result)
+
+
+def _base(
+    profile: Path | None,
+    networks: Path | None,
+    sets: tuple[str, ...],
+    detectors: tuple[str, ...],
+    out: Path,
+) -> tuple[Profile, Path]:
+    """Say what is calibrated, and where its networks lie."""
+    for each in sets:
+        if each.partition("=")[0].endswith(".threshold"):
+            raise ProfileError(f"--set {each}: calibration chooses the thresholds; leave it out")
+    if networks is None:
+        base = override(load_profile(profile) if profile else default_profile(), sets, detectors)
+        if base.networks:
+            raise ProfileError(
+                f"{profile} has networks; give their folder with --networks, or name the detectors "
+                "without one with --detector"
+            )
+        return _with_secret(base), Path()
+    if profile is not None:
+        raise click.UsageError("give --networks or --profile, not both")
+    chosen = detectors or ("prada", *_served(networks))
+    features = {DETECTORS[name].feature for name in chosen if name in STARTING}
+    base = Profile(
+        name=out.stem,
+        detectors=tuple(
+            # The threshold stands for the one to be chosen: not every detector has its own.
+            DetectorProfile(detector=name, options=STARTING.get(name, dict)(), threshold=0.0)
+            for name in chosen
+        ),
+        networks=adopt(networks, out, features),
+    )
+    return override(base, sets), out.parent
+
+
+def _with_secret(base: Profile) -> Profile:
+    """Draw similarity's secret where there is only the public one."""
+    drawn = tuple(
+        msgspec.structs.replace(each, options={**each.options, "secret": secrets.randbits(63)})
+        if each.detector == "similarity" and not each.options.get("secret")
+        else each
+        for each in base.detectors
+    )
+    return msgspec.structs.replace(base, detectors=drawn)
+
+
+def _served(networks: Path) -> list[str]:
+    """Name the detectors whose network is in the folder; `ProfileError` where there is none."""
+    served = [
+        name for name in STARTING if (networks / f"{DETECTORS[name].feature}.safetensors").is_file()
+    ]
+    if not served:
+        raise ProfileError(f"{networks}: holds no network; `gamekeeper train` makes them")
+    return served
+
+
+def _fitted(base: Profile, sets: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the detectors whose scale is chosen: those where --set does not give it."""
+    given = {each.partition("=")[0] for each in sets}
+    return tuple(
+        each.detector
+        for each in base.detectors
+        if each.detector in FITTED and f"{each.detector}.{FITTED[each.detector]}" not in given
+    )
+
+
+def _warn(result: Calibration, plan: Plan) -> None:
+    if result.short:
+        names = naming([life.account for life in result.short])
+        warn(
+            f"left out: {len(result.short)} accounts do not reach {plan.life} queries and say "
+            f"nothing about such a life: {names}"
+        )
+    if result.repeated:
+        warn(
+            f"in several traces, where each counts as an account of its own: "
+            f"{naming(result.repeated)}; if they are the same customers, fewer independent "
+            "accounts carry the promise than it says"
+        )
+    for each in result.suspects:
+        account = printable(each.life.account)
+        warn(
+            f"looks contaminated: account {account} of {printable(each.life.trace)}: its largest "
+            f"{each.detector} is {each.maximum:.4g}, the median of its peers {each.median:.4g} "
+            f"({each.deviations:.1f} robust standard deviations); it was used; look into it, and "
+            f"leave it out with --exclude {account} if it is no honest one"
+        )
+    if result.suspects:
+        warn(f"the rule: {contamination.RULE}")
+    if not result.measured:
+        warn("no account was held out: the promise is not measured")
+
+
+def _document(
+    traces: tuple[str, ...], out: Path, plan: Plan, result: Calibration
+) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "traces": list(traces),
+        "out": str(out),
+        "plan": msgspec.structs.asdict(plan),
+        "profile": document(result.profile),
+        "rank": result.rank,
+        "measured": [false_alarms.document(row) for row in result.measured],
+        "suspects": [
+            {"account": each.life.account, "population": each.life.trace}
+            | {key: value for key, value in each._asdict().items() if key != "life"}
+            for each in result.suspects
+        ],
+        "suspicion": contamination.RULE,
+        "short": [life.account for life in result.short],
+        "repeated": result.repeated,
+        "accounts": _accounts(result.calibration, "calibration")
+        + _accounts(result.held_out, "held out"),
+    }
+
+
+def _accounts(accounts: list[Maxima], side: str) -> list[dict[str, Any]]:
+    """List each account's maxima; minus infinity, never ready, becomes null."""
+    return [
+        {
+            "account": each.life.account,
+            "population": each.life.trace,
+            "side": side,
+            "queries": each.life.queries,
+            "maxima": each.maxima,
+        }
+        for each in accounts
+    ]
+
+
+def _print(out: Path, result: Calibration) -> None:
+    profile, accounts = result.profile, len(result.calibration)
+    print_table(
+        ("detector", "threshold", "which is"),
+        [
+            (each.detector, each.threshold, f"maximum {result.rank} of {accounts}, from the least")
+            for each in profile.detectors
+        ],
+    )
+    if result.measured:
+        print_table(HEADINGS, [cells(row) for row in result.measured], "on accounts held out")
+        for judgement, meaning in JUDGEMENTS.items():
+            if any(row.judgement == judgement for row in result.measured):
+                click.echo(f"{judgement}: {meaning}")
+    click.echo(f"profile {profile.name} ({profile.hash}) for model {profile.model} is in {out}")
+    for line in promised(profile.promise):
+        click.echo(printable(line))

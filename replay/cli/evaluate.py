@@ -1,0 +1,168 @@
+"""`gamekeeper evaluate`: traces to scores, verdicts and a table of rates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import pyarrow as pa
+
+from gamekeeper.detectors.engine import Profile, override
+from gamekeeper.replay.cli.options import detector_option, format_option, jobs_option
+from gamekeeper.replay.tune.calibration import document, open_profile
+from gamekeeper.replay.tune.evaluation import BATCH, DEFINITIONS, LifeResult, Row, cores
+from gamekeeper.replay.tune.evaluation import evaluate as run_evaluation
+from gamekeeper.replay.tune.evaluation.report import HEADINGS, cells, tabulate
+from gamekeeper.replay.tune.evaluation.sweep import COLUMNS, PLOTS, check, choices, clear
+from gamekeeper.replay.tune.evaluation.sweep import FILE as SWEPT
+from gamekeeper.replay.tune.evaluation.sweep import HEADINGS as SWEEP_HEADINGS
+from gamekeeper.replay.tune.evaluation.sweep import cells as sweep_cells
+from gamekeeper.replay.tune.evaluation.sweep import sweep as run_sweep
+from gamekeeper.stream.cli.output import json_line, print_table, progress, warn
+
+
+class Swept(NamedTuple):
+    """A sweep's table and the plots that were drawn of it."""
+
+    table: pa.Table
+    plots: list[Path]
+
+
+@click.command(epilog="Example: gamekeeper evaluate sample --out results --sweep")
+@click.argument("traces", metavar="TRACE...", nargs=-1, required=False)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of the tables that are written.",
+)
+@click.option("--profile", type=click.Path(path_type=Path), help="A profile (JSON).")
+@detector_option
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="NAME.OPTION=VALUE",
+    help="Set a detector's option or `threshold`, or the `policy`'s mode; repeatable.",
+)
+@click.option(
+    "--sweep", is_flag=True, help="Try every threshold, too: OUT/sweep.parquet and OUT/plots."
+)
+@jobs_option
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=BATCH,
+    show_default=True,
+    help="Queries scored at a time; results do not depend on it.",
+)
+@format_option
+def evaluate(
+    traces: tuple[str, ...],
+    out: Path,
+    profile: Path | None,
+    detectors: tuple[str, ...],
+    sets: tuple[str, ...],
+    sweep: bool,
+    jobs: int | None,
+    batch: int,
+    form: str,
+) -> None:
+    """Score recorded traces as the service would, and measure what its alarms are worth.
+
+    TRACE is a Parquet file, a folder of them, or the word `sample`: the trace that ships with
+    Gamekeeper. Scores and verdicts go to OUT/scores and OUT/verdicts, which `gamekeeper sql`
+    reads. Without a profile, hardened PRADA runs with its defaults. --sweep shows what each
+    threshold would have done to these accounts; to be promised a rate, use `gamekeeper calibrate`.
+    """
+    if not traces:
+        raise click.UsageError("name a trace, or the word `sample` for the one that ships")
+    opened, networks = open_profile(profile)
+    chosen = override(opened, sets, detectors)
+    if sweep:
+        check(chosen)
+    clear(out)
+    results = _evaluate(traces, out, chosen, networks, jobs or cores(), batch)
+    rows = tabulate(results)
+    swept = _sweep(out, chosen) if sweep else None
+    if form == "json":
+        click.echo(json_line(_document(traces, out, chosen, rows, swept)))
+    else:
+        _print(chosen, rows, out)
+        if swept:
+            _print_sweep(swept, out)
+
+
+def _evaluate(
+    traces: tuple[str, ...], out: Path, profile: Profile, networks: Path, jobs: int, batch: int
+) -> list[LifeResult]:
+    with progress() as bar:
+        task = bar.add_task("reading", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, description="queries", completed=done, total=total)
+
+        return run_evaluation(
+            traces, out, profile, networks=networks, jobs=jobs, batch=batch, advance=advance
+        )
+
+
+def _sweep(out: Path, profile: Profile) -> Swept:
+    from gamekeeper.replay.tune.plots import plot  # the other commands need not wait for Altair
+
+    with progress() as bar:
+        task = bar.add_task("thresholds", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        table = run_sweep(out, profile, advance)
+        bar.update(task, description="plots", total=None, completed=0)
+        return Swept(table, plot(out, profile, table, advance))
+
+
+def _document(
+    traces: tuple[str, ...], out: Path, profile: Profile, rows: list[Row], swept: Swept | None
+) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "schema": 1,
+        "traces": list(traces),
+        "out": str(out),
+        "profile": document(profile),
+        "results": rows,
+        "definitions": DEFINITIONS,
+    }
+    if swept:
+        told["sweep"] = {
+            "file": str(out / SWEPT),
+            "rows": len(swept.table),
+            "columns": COLUMNS,
+            "plots": list(map(str, swept.plots)),
+            "choices": [choice.document() for choice in choices(swept.table)],
+        }
+    return told
+
+
+def _print(profile: Profile, rows: list[Row], out: Path) -> None:
+    print_table(HEADINGS, [cells(row) for row in rows])
+    thresholds = ", ".join(f"{each.detector} > {each.threshold:g}" for each in profile.detectors)
+    click.echo(f"profile {profile.name} ({profile.hash}), alarm when {thresholds}")
+    promise = profile.promise
+    if promise.alpha is not None:
+        click.echo(
+            f"its promise: at most {100 * promise.alpha:g} % of benign accounts ever alarm in "
+            f"{promise.life} queries, calibrated on {promise.accounts} accounts"
+        )
+    for name in ("alarmed", "alarms_per_query", "chunk_fpr", "queries_to_detection"):
+        click.echo(f"{name.replace('_', ' ')}: {DEFINITIONS[name]}")
+    warn(f"scores and verdicts are in {out}; look with: gamekeeper sql --data {out}")
+
+
+def _print_sweep(swept: Swept, out: Path) -> None:
+    title = "\nother thresholds, on the same accounts"
+    print_table(SWEEP_HEADINGS, [sweep_cells(each) for each in choices(swept.table)], title)
+    click.echo(
+        "chosen by the accounts they are measured on, these promise nothing: gamekeeper calibrate"
+    )
+    warn(f"every threshold is in {out / SWEPT}, plots (PNG and HTML) are in {out / PLOTS}")

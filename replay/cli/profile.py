@@ -1,0 +1,169 @@
+"""`gamekeeper profile`: show, compare and verify profiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gamekeeper.detectors.engine import Profile
+from gamekeeper.replay.cli.options import format_option, jobs_option
+from gamekeeper.replay.tune.calibration import (
+    Verification,
+    differences,
+    document,
+    false_alarms,
+    open_profile,
+    options,
+    promised,
+)
+from gamekeeper.replay.tune.calibration import verify as run_verification
+from gamekeeper.replay.tune.calibration.benign_lives import naming
+from gamekeeper.replay.tune.calibration.false_alarms import HEADINGS, JUDGEMENTS, cells, overall
+from gamekeeper.replay.tune.evaluation import cores
+from gamekeeper.schemas.text import printable
+from gamekeeper.stream.cli.output import json_line, print_table, progress, warn
+
+BROKEN = 1
+"""The exit code where a promise is broken."""
+
+
+@click.group(epilog="Example: gamekeeper profile show digits.json")
+def profile() -> None:
+    """Look at profiles: what decides, what is promised, and whether it holds."""
+
+
+@profile.command("show", epilog="Example: gamekeeper profile show digits.json")
+@click.argument("path", metavar="[PROFILE]", required=False, type=click.Path(path_type=Path))
+@format_option
+def show(path: Path | None, form: str) -> None:
+    """Show a profile: detectors, thresholds, policy and promise.
+
+    Without PROFILE, it is the one that is used where none is given; `sample` is the one that ships.
+    """
+    shown, _ = open_profile(path)
+    if form == "json":
+        click.echo(json_line(document(shown)))
+        return
+    click.echo(printable(f"profile {shown.name} ({shown.hash}) for {_models(shown)}"))
+    print_table(
+        ("detector", "alarm above", "options"),
+        [
+            (
+                each.detector,
+                each.threshold,
+                ", ".join(f"{name}={value}" for name, value in options(each).items()),
+            )
+            for each in shown.detectors
+        ],
+    )
+    click.echo(f"policy: {_policy(shown)}")
+    for line in promised(shown.promise):
+        click.echo(printable(f"promise: {line}"))
+
+
+def _models(shown: Profile) -> str:
+    return "any model" if shown.model == "*" else f"model {shown.model}"
+
+
+def _policy(shown: Profile) -> str:
+    if shown.policy.mode == "reset":
+        return "reset: after each alarm the detector forgets everything and goes on"
+    if shown.policy.close_after is None:
+        return "latch: a finding stays open until an analyst closes it"
+    return (
+        "latch: a finding stays open until an analyst closes it, or after "
+        f"{shown.policy.close_after:g} s without a statistic above the threshold"
+    )
+
+
+@profile.command("diff", epilog="Example: gamekeeper profile diff old.json new.json")
+@click.argument("before", metavar="A", type=click.Path(path_type=Path))
+@click.argument("after", metavar="B", type=click.Path(path_type=Path))
+@format_option
+def diff(before: Path, after: Path, form: str) -> None:
+    """Show what changed from profile A to profile B."""
+    (old, _), (new, _) = open_profile(before), open_profile(after)
+    found = differences(old, new)
+    if form == "json":
+        changes = [each._asdict() for each in found]
+        click.echo(json_line({"before": old.hash, "after": new.hash, "changes": changes}))
+    elif found:
+        print_table(("", f"A ({old.hash})", f"B ({new.hash})"), found)
+    elif old.hash == new.hash:
+        click.echo(f"the same profile ({old.hash})")
+    else:
+        click.echo(f"A ({old.hash}) and B ({new.hash}) only spell the same defaults differently")
+
+
+@profile.command("verify", epilog="Example: gamekeeper profile verify digits.json june.parquet")
+@click.argument("path", metavar="PROFILE", type=click.Path(path_type=Path))
+@click.argument("traces", metavar="TRACE...", nargs=-1, required=True)
+@click.option("--exclude", metavar="ACCOUNT", multiple=True, help="Leave it out; repeatable.")
+@click.option(
+    "--exclude-kind", metavar="KIND", multiple=True, help="Leave out an attack's kind; repeatable."
+)
+@jobs_option
+@format_option
+def verify(
+    path: Path,
+    traces: tuple[str, ...],
+    exclude: tuple[str, ...],
+    exclude_kind: tuple[str, ...],
+    jobs: int | None,
+    form: str,
+) -> None:
+    """Measure a profile's promise again, on other benign traces.
+
+    Calibration must not have seen them.
+    The exit code is 1 where the promise is broken: where the whole 95 % interval of the accounts
+    that ever alarm, by any detector, is above the promised rate.
+    """
+    checked, networks = open_profile(path)
+    with progress() as bar:
+        task = bar.add_task("reading", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, description="accounts", completed=done, total=total)
+
+        result = run_verification(
+            traces,
+            checked,
+            networks=networks,
+            exclude=exclude,
+            exclude_kinds=exclude_kind,
+            jobs=jobs or cores(),
+            advance=advance,
+        )
+    _report(checked, traces, result, form)
+    if overall(result.measured).judgement == "broken":
+        raise click.exceptions.Exit(BROKEN)
+
+
+def _report(checked: Profile, traces: tuple[str, ...], result: Verification, form: str) -> None:
+    if result.short:
+        names = naming([life.account for life in result.short])
+        warn(
+            f"left out: {len(result.short)} accounts do not reach {checked.promise.life} queries: "
+            f"{names}"
+        )
+    if form == "json":
+        click.echo(
+            json_line(
+                {
+                    "schema": 1,
+                    "traces": list(traces),
+                    "profile": document(checked),
+                    "promise": overall(result.measured).judgement,
+                    "measured": [false_alarms.document(row) for row in result.measured],
+                    "short": [life.account for life in result.short],
+                }
+            )
+        )
+        return
+    print_table(HEADINGS, [cells(row) for row in result.measured])
+    row = overall(result.measured)
+    click.echo(printable(f"profile {checked.name} ({checked.hash}); its promise: {row.judgement}"))
+    click.echo(f"{row.judgement}: {JUDGEMENTS[row.judgement]}")
+    for line in promised(checked.promise):
+        click.echo(printable(f"promise: {line}"))

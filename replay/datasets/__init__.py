@@ -1,1 +1,0 @@
-"""Rows to train on, from traces, folders of images, IDX, npz and Parquet: one format per file."""

@@ -1,1 +1,0 @@
-"""Plots of a sweep: one per file, `write.py` writes them all."""

@@ -1,1 +1,0 @@
-"""Training of the networks that profiles carry: `train.py` is the way in."""

@@ -1,0 +1,40 @@
+"""Profiles whose thresholds carry a promise: chosen, measured, checked again.
+
+`calibrate` is the way in: `maxima` of benign lives, the `account_rule` that makes thresholds of
+them, `fitting` of what detectors need to know of benign traffic; `false_alarms` measures the
+promise, `verify` measures it again on any traces, `profiles` reads and writes files.
+"""
+
+from gamekeeper.replay.tune.calibration.calibrate import Calibration, Plan, calibrate
+from gamekeeper.replay.tune.calibration.fitting import FITTED, Reading
+from gamekeeper.replay.tune.calibration.maxima import Maxima
+from gamekeeper.replay.tune.calibration.profiles import (
+    SHIPPED,
+    adopt,
+    differences,
+    document,
+    open_profile,
+    options,
+    promised,
+    write_profile,
+)
+from gamekeeper.replay.tune.calibration.verify import Verification, verify
+
+__all__ = [
+    "FITTED",
+    "SHIPPED",
+    "Calibration",
+    "Maxima",
+    "Plan",
+    "Reading",
+    "Verification",
+    "adopt",
+    "calibrate",
+    "differences",
+    "document",
+    "open_profile",
+    "options",
+    "promised",
+    "verify",
+    "write_profile",
+]

@@ -1,0 +1,234 @@
+"""Calibration: benign traces to a profile whose thresholds carry a lifetime false-alarm promise.
+
+`account_rule` states the rule. Several detectors share alpha equally (Bonferroni), so that the
+promise holds for all of them together, however their statistics depend on each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gamekeeper.detectors.engine import Profile, Promise
+from gamekeeper.replay.traces import Life, open_trace
+from gamekeeper.replay.tune.calibration.account_rule import (
+    accounts_needed,
+    exact,
+    held_out,
+    rank,
+    split,
+    threshold,
+    total_needed,
+)
+from gamekeeper.replay.tune.calibration.benign_lives import benign_lives, longest_reached, reaching
+from gamekeeper.replay.tune.calibration.contamination import Suspect, suspects
+from gamekeeper.replay.tune.calibration.false_alarms import FalseAlarms, count, overall
+from gamekeeper.replay.tune.calibration.fitting import fit
+from gamekeeper.replay.tune.calibration.maxima import Maxima, measure
+from gamekeeper.schemas.errors import ProfileError, TraceError
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be promised, and of which accounts.
+
+    `alpha` for all detectors together, over the first `life` queries; `held_out` is the share of
+    the accounts that only measures; `exclude` names accounts, `exclude_kinds` kinds of traffic.
+    `fitted` names the detectors whose option in `FITTED` is chosen, too.
+    """
+
+    alpha: float = 0.01
+    life: int = 10_000
+    held_out: float = 0.5
+    seed: int = 0
+    model: str | None = None
+    exclude: tuple[str, ...] = ()
+    exclude_kinds: tuple[str, ...] = ()
+    fitted: tuple[str, ...] = ()
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """A calibrated profile and what it was made from.
+
+    `rank` is the place of each threshold among the calibration accounts' maxima, counted from the
+    smallest; `measured` is empty where nothing was held out. `short` accounts did not reach the
+    life; the names in `repeated` belong to accounts of several traces.
+    """
+
+    profile: Profile
+    rank: int
+    calibration: list[Maxima]
+    held_out: list[Maxima]
+    measured: list[FalseAlarms]
+    suspects: list[Suspect]
+    short: list[Life]
+    repeated: list[str]
+
+
+def calibrate(
+    paths: Iterable[Path | str],
+    base: Profile,
+    plan: Plan,
+    *,
+    name: str,
+    networks: Path = Path(),
+    jobs: int = 1,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Calibration:
+    """Choose thresholds for `base`'s detectors, as they are set there; `name` the new profile.
+
+    `networks` is the folder of the files that `base` names. `advance` is told the accounts scored
+    so far and in all. Raises `TraceError` for faulty traces,
+    for attacks that are not excluded and for accounts that are too few or too short, with the
+    numbers that would do, and `ProfileError` for a model that is not watched or ambiguous.
+    """
+    with open_trace(paths) as store:
+        model = _model(store.lives, base, plan)
+        lives = [life for life in store.lives if life.model == model]
+        lives = benign_lives(lives, plan.exclude, plan.exclude_kinds)
+        chosen = reaching(lives, plan.life)
+        sides = split(chosen, exact(plan.held_out), plan.seed)
+        _check_carried(lives, chosen, sides.count(False), plan, len(base.detectors))
+        if plan.fitted:
+            fitting = [life for life, out in zip(chosen, sides, strict=True) if not out]
+            base = fit(base, plan.fitted, store, fitting, plan.life, networks=networks, jobs=jobs)
+        accounts = measure(
+            store, chosen, base, plan.life, networks=networks, jobs=jobs, advance=advance
+        )
+    sided = list(zip(accounts, sides, strict=True))
+    calibration = [account for account, out in sided if not out]
+    measuring = [account for account, out in sided if out]
+    profile = _profile(base, calibration, plan, name, model)
+    measured = count(profile, measuring, plan.alpha) if measuring else []
+    return Calibration(
+        profile=_with_measurement(profile, measured),
+        rank=rank(_share(plan, len(base.detectors)), len(calibration)),
+        calibration=calibration,
+        held_out=measuring,
+        measured=measured,
+        suspects=suspects(accounts),
+        short=[life for life in lives if life.queries < plan.life],
+        repeated=_repeated(chosen),
+    )
+
+
+def _share(plan: Plan, detectors: int) -> Fraction:
+    """Give each detector its part of alpha."""
+    return exact(plan.alpha) / detectors
+
+
+def _model(lives: Sequence[Life], base: Profile, plan: Plan) -> str:
+    """Find the one model that is calibrated for: the plan's, the profile's or the traces' only."""
+    models = sorted({life.model for life in lives})
+    watched = [each for each in models if base.watches(each) and plan.model in (None, each)]
+    if not watched:
+        raise ProfileError(
+            f"the traces are of {', '.join(models)}, not of {plan.model or base.model}; a profile "
+            "is calibrated on traffic of its own model"
+        )
+    if len(watched) > 1:
+        raise ProfileError(
+            f"the traces are of {len(watched)} models; choose with --model: {', '.join(watched)}"
+        )
+    return watched[0]
+
+
+def _repeated(lives: Sequence[Life]) -> list[str]:
+    seen: dict[str, int] = {}
+    for life in lives:
+        seen[life.account] = seen.get(life.account, 0) + 1
+    return sorted(account for account, times in seen.items() if times > 1)
+
+
+def _check_carried(
+    lives: Sequence[Life], chosen: Sequence[Life], calibration: int, plan: Plan, detectors: int
+) -> None:
+    """Refuse an alpha that the accounts cannot carry, and say what would do."""
+    needed = accounts_needed(_share(plan, detectors))
+    if calibration >= needed:
+        return
+    total = total_needed(needed, exact(plan.held_out))
+    text = (
+        f"{len(chosen)} of {len(lives)} accounts reach {plan.life} queries, which leaves "
+        f"{calibration} for calibration; alpha {plan.alpha:g}"
+        + (f" over {detectors} detectors" if detectors > 1 else "")
+        + f" takes {needed}, so {total} in all with --held-out {plan.held_out:g}. "
+    )
+    if len(lives) >= total:
+        longest = longest_reached(lives, total)
+        if longest < plan.life:
+            raise TraceError(
+                f"{text}The longest life that {total} accounts reach is {longest}: use --life "
+                f"{longest}, or record for longer"
+            )
+    raise TraceError(text + _carried(lives, chosen, calibration, plan, detectors))
+
+
+def _carried(
+    lives: Sequence[Life], chosen: Sequence[Life], calibration: int, plan: Plan, detectors: int
+) -> str:
+    """Say the smallest alpha that there are accounts for, at the life of most if none reaches."""
+    life = ""
+    if not chosen:
+        # A life that the longer half of the accounts reaches.
+        longest = longest_reached(lives, (len(lives) + 1) // 2)
+        chosen = reaching(lives, longest)
+        calibration = len(chosen) - held_out(len(chosen), exact(plan.held_out))
+        life = f" with --life {longest}, which {len(chosen)} reach,"
+    smallest = Fraction(detectors, calibration + 1)
+    if smallest >= 1:
+        return "Record more accounts"
+    # Rounded up, so that what is advised is carried.
+    advised = math.ceil(smallest * 10_000) / 10_000
+    return (
+        f"Record more accounts, or promise less:{life} {calibration} calibration accounts carry no "
+        f"alpha below {advised:g}"
+    )
+
+
+def _profile(
+    base: Profile, calibration: Sequence[Maxima], plan: Plan, name: str, model: str
+) -> Profile:
+    share = _share(plan, len(base.detectors))
+    detectors = []
+    for each in base.detectors:
+        maxima = [account.maxima[each.detector] for account in calibration]
+        chosen = threshold(maxima, share)
+        if math.isinf(chosen):
+            never = sum(map(math.isinf, maxima))
+            raise ProfileError(
+                f"{each.detector} is never ready in {plan.life} queries for {never} of "
+                f"{len(maxima)} calibration accounts, so no threshold can be chosen; use a longer "
+                "--life, or leave it out with --detector"
+            )
+        detectors.append(msgspec.structs.replace(each, threshold=chosen))
+    return msgspec.structs.replace(
+        base,
+        name=name,
+        model=model,
+        detectors=tuple(detectors),
+        promise=Promise(
+            alpha=plan.alpha,
+            accounts=len(calibration),
+            life=plan.life,
+            populations=tuple(sorted({account.life.trace for account in calibration})),
+        ),
+    )
+
+
+def _with_measurement(profile: Profile, measured: Sequence[FalseAlarms]) -> Profile:
+    if not measured:
+        return profile
+    row = overall(measured)
+    changes: dict[str, Any] = {
+        "held_out_accounts": row.accounts,
+        "held_out_alarms": row.alarms,
+        "held_out_interval": tuple(row.interval),
+    }
+    return msgspec.structs.replace(
+        profile, promise=msgspec.structs.replace(profile.promise, **changes)
+    )

@@ -1,1 +1,0 @@
-"""Models to steal: trained here, or anybody's, behind one call."""

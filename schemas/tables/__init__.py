@@ -1,0 +1,23 @@
+"""The tables' columns, and rows between them and what crosses the topics. Brings Arrow.
+
+`columns` names them, `write` makes rows, `read` makes events of them again, `parquet` writes files.
+"""
+
+from gamekeeper.schemas.tables.columns import QUERIES, SCORES, TABLES, VERDICTS, arrow
+from gamekeeper.schemas.tables.parquet import write_parquet, write_rows
+from gamekeeper.schemas.tables.read import events_from_rows
+from gamekeeper.schemas.tables.write import many_query_rows, score_rows, verdict_rows
+
+__all__ = [
+    "QUERIES",
+    "SCORES",
+    "TABLES",
+    "VERDICTS",
+    "arrow",
+    "events_from_rows",
+    "many_query_rows",
+    "score_rows",
+    "verdict_rows",
+    "write_parquet",
+    "write_rows",
+]

@@ -1,0 +1,32 @@
+"""Everything that knows a Kafka cluster: settings, security, clients, topics, a broker of our own.
+
+`settings` reads the environment for all parts; `topics` compares and makes the topics; `broker`
+runs the embedded one.
+"""
+
+from gamekeeper.stream.kafka.broker import HOST, EmbeddedBroker, LoopbackBroker, free_port
+from gamekeeper.stream.kafka.clients import admin, broker_errors, consumer, producer
+from gamekeeper.stream.kafka.security import Secret, Security
+from gamekeeper.stream.kafka.settings import BROKERS, STATE_TABLE, Settings, Topics, variables
+from gamekeeper.stream.kafka.topics import Step, apply, plan
+
+__all__ = [
+    "BROKERS",
+    "HOST",
+    "STATE_TABLE",
+    "EmbeddedBroker",
+    "LoopbackBroker",
+    "Secret",
+    "Security",
+    "Settings",
+    "Step",
+    "Topics",
+    "admin",
+    "apply",
+    "broker_errors",
+    "consumer",
+    "free_port",
+    "plan",
+    "producer",
+    "variables",
+]

@@ -1,0 +1,213 @@
+"""The service's settings, all from the environment; secrets from files it names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from gamekeeper.schemas.errors import SettingsError
+from gamekeeper.stream.kafka.security import Secret, Security
+
+PREFIX = "GAMEKEEPER_"
+BROKERS = "KAFKA_BOOTSTRAP_SERVERS"
+STATE_TABLE = "state"
+ASSEMBLED = ("brokers", "topics", "security")  # fields that no variable of their own name sets
+# Kafka's own default for `max.message.bytes` is 1 MiB, a query event's limit 8 MiB; the rest is
+# room for its headers and its record batch.
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024 + 64 * 1024
+
+Count = Annotated[int, Meta(ge=1, description="a whole number from 1")]
+Amount = Annotated[int, Meta(ge=0, description="a whole number from 0")]
+Replication = Annotated[int, Meta(ge=1, le=32767, description="a whole number from 1 to 32767")]
+Port = Annotated[int, Meta(ge=0, le=65535, description="a port from 0 to 65535")]
+Seconds = Annotated[float, Meta(gt=0, le=86400, description="seconds above 0, at most 86400")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,200}$",
+        description="1 to 200 letters, digits, '.', '_' or '-'",
+    ),
+]
+Servers = Annotated[
+    str,
+    Meta(
+        pattern=r"^\s*[^\s,:]+:\d+(\s*,\s*[^\s,:]+:\d+)*\s*$",
+        description="host:port, more than one separated by commas",
+    ),
+]
+Flag = Annotated[bool, Meta(description="true or false")]
+Store = Annotated[Literal["rocksdb", "memory"], Meta(description="rocksdb or memory")]
+
+
+class Topics(msgspec.Struct, frozen=True, kw_only=True):
+    """The names of the four topics."""
+
+    queries: Name = "gamekeeper.queries"
+    verdicts: Name = "gamekeeper.verdicts"
+    scores: Name = "gamekeeper.scores"
+    dead_letters: Name = "gamekeeper.dead-letters"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the service can be told; see `from_env` for the variables."""
+
+    brokers: Servers = "127.0.0.1:9092"
+    topics: Topics = Topics()
+    security: Security = Security()
+    app_id: Name = "gamekeeper"
+    scores: Flag = False
+    partitions: Count = 8
+    replication: Replication = 1
+    data_dir: Path = Path("gamekeeper-data")
+    store: Store = "rocksdb"
+    profile: str = ""
+    session_timeout: Seconds = 10.0
+    rebalance_timeout: Seconds = 30.0
+    batch_events: Count = 4096
+    batch_wait_ms: Amount = 5
+    hot_accounts: Count = 10_000
+    hot_bytes: Count = 2 * 1024 * 1024 * 1024
+    http_host: str = "127.0.0.1"
+    http_port: Port = 6066
+    sink_records: Count = 20_000
+    sink_bytes: Count = 64 * 1024 * 1024
+    sink_seconds: Seconds = 30.0
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings; `SettingsError` names the variable and what it should be.
+
+        Kafka:
+
+        * `KAFKA_BOOTSTRAP_SERVERS`: `host:port,host:port`; 127.0.0.1:9092.
+        * `GAMEKEEPER_SECURITY_PROTOCOL`: PLAINTEXT (default), SSL, SASL_PLAINTEXT, SASL_SSL.
+        * `GAMEKEEPER_SASL_MECHANISM`: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (default).
+        * `GAMEKEEPER_SASL_USERNAME`, and `GAMEKEEPER_SASL_PASSWORD_FILE` (a file that holds the
+          password; better than `GAMEKEEPER_SASL_PASSWORD`, which holds it itself).
+        * `GAMEKEEPER_TLS_CA_FILE`: PEM file of trusted authorities; the system's.
+        * `GAMEKEEPER_TLS_CERT_FILE`, `GAMEKEEPER_TLS_KEY_FILE`: the client's own certificate;
+          `GAMEKEEPER_TLS_KEY_PASSWORD_FILE` or `GAMEKEEPER_TLS_KEY_PASSWORD` where it has one.
+
+        Topics:
+
+        * `GAMEKEEPER_TOPIC_QUERIES`, `_VERDICTS`, `_SCORES`, `_DEAD_LETTERS`: their names;
+          gamekeeper.queries, .verdicts, .scores, .dead-letters.
+        * `GAMEKEEPER_PARTITIONS`: partitions of each; 8.
+        * `GAMEKEEPER_REPLICATION`: copies of each; 1 (3 in production).
+
+        The worker:
+
+        * `GAMEKEEPER_APP_ID`: consumer group and prefix of the changelog topic; gamekeeper.
+        * `GAMEKEEPER_PROFILE`: path of the profile; the built-in one.
+        * `GAMEKEEPER_SCORES`: whether every statistic goes to the scores topic; false.
+        * `GAMEKEEPER_DATA_DIR`: folder of local state; gamekeeper-data.
+        * `GAMEKEEPER_STORE`: rocksdb (default) or memory.
+        * `GAMEKEEPER_HOT_ACCOUNTS`, `GAMEKEEPER_HOT_BYTES`: most accounts kept in memory, and most
+          bytes of memory for them; 10000, 2147483648.
+        * `GAMEKEEPER_BATCH_EVENTS`, `GAMEKEEPER_BATCH_WAIT_MS`: a micro-batch's most events and
+          longest wait for them in milliseconds; 4096, 5.
+        * `GAMEKEEPER_SESSION_TIMEOUT`: seconds until a dead worker's partitions move; 10.
+        * `GAMEKEEPER_REBALANCE_TIMEOUT`: seconds that workers get to rejoin; 30.
+        * `GAMEKEEPER_HTTP_HOST`, `GAMEKEEPER_HTTP_PORT`: health and metrics; 127.0.0.1, 6066.
+
+        The sink:
+
+        * `GAMEKEEPER_SINK_RECORDS`, `_SINK_BYTES`, `_SINK_SECONDS`: what a file holds at most and
+          the longest wait for it; 20000 records, 67108864 bytes, 30 seconds.
+        """
+        _refuse_misspelt(environ)
+        fields = _read(cls, environ)
+        if environ.get(BROKERS):
+            fields["brokers"] = _convert(BROKERS, environ[BROKERS], Servers).replace(" ", "")
+        fields["topics"] = Topics(**_read(Topics, environ, "TOPIC_"))
+        fields["security"] = Security(**_read(Security, environ))
+        settings = cls(**fields)
+        settings.security.check()
+        return settings
+
+    @property
+    def changelog(self) -> str:
+        """The compacted topic that holds the worker's state; Faust's name for it."""
+        return f"{self.app_id}-{STATE_TABLE}-changelog"
+
+    @property
+    def heartbeat(self) -> float:
+        """Seconds between heartbeats: a third of the session timeout, as Kafka advises."""
+        return self.session_timeout / 3
+
+
+def _refuse_misspelt(environ: Mapping[str, str]) -> None:
+    """Name a variable that is nearly one of ours: it would be ignored in silence.
+
+    Others are let be; Kubernetes itself sets `GAMEKEEPER_SERVICE_HOST` and the like.
+    """
+    known = variables()
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and variable not in known:
+            close = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
+            if close:
+                raise SettingsError(f"{variable} is no setting; did you mean {close[0]}?")
+
+
+def variables() -> list[str]:
+    """Name all variables that `from_env` reads."""
+    secrets = [name for name, kind in _fields(Security).items() if kind is Secret]
+    return [
+        BROKERS,
+        *(_variable(name) for name in [*_fields(Settings), *_fields(Security)]),
+        *(_variable(name) + "_FILE" for name in secrets),
+        *(_variable(name, "TOPIC_") for name in _fields(Topics)),
+    ]
+
+
+def _fields(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    hints = get_type_hints(struct, include_extras=True)
+    return {name: kind for name, kind in hints.items() if name not in ASSEMBLED}
+
+
+def _variable(field: str, infix: str = "") -> str:
+    return f"{PREFIX}{infix}{field.upper()}"
+
+
+def _read(
+    struct: type[msgspec.Struct], environ: Mapping[str, str], infix: str = ""
+) -> dict[str, Any]:
+    """Convert the variables of a struct's fields; an empty one counts as not set."""
+    known = {_variable(name, infix): (name, kind) for name, kind in _fields(struct).items()}
+    values: dict[str, Any] = {}
+    for variable, (name, kind) in known.items():
+        if kind is Secret:
+            values[name] = _secret(variable, environ)
+        elif environ.get(variable):
+            values[name] = _convert(variable, environ[variable], kind)
+    return values
+
+
+def _convert(variable: str, text: str, kind: Any) -> Any:
+    if kind is Path:
+        return Path(text)
+    try:
+        return msgspec.convert(text.strip(), kind, strict=False)
+    except msgspec.ValidationError as error:
+        meta = next((m for m in getattr(kind, "__metadata__", ()) if isinstance(m, Meta)), None)
+        wanted = meta.description if meta is not None else str(error)
+        raise SettingsError(f"{variable}={text!r}: wanted {wanted}") from error
+
+
+def _secret(variable: str, environ: Mapping[str, str]) -> Secret:
+    path = environ.get(variable + "_FILE", "")
+    if not path:
+        return Secret(environ.get(variable, ""))
+    if environ.get(variable):
+        raise SettingsError(f"{variable} and {variable}_FILE are both set; keep the file")
+    try:
+        return Secret(Path(path).read_text(encoding="utf-8").rstrip("\r\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{variable}_FILE={path}: cannot be read; it should hold the secret alone ({error})"
+        ) from error

@@ -1,0 +1,190 @@
+"""A lane: how the records of one partition become rows, and how it goes on after a restart."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gamekeeper.schemas.errors import SchemaError, TraceError
+from gamekeeper.schemas.tables import TABLES, write_rows
+from gamekeeper.stream.sink.files import Drafts, Numbered, Partition, Rejected
+
+# How many files a lane's memory may be behind: that many are read at the next start, 2 ms each.
+FILES_BEHIND: Final = 100
+OFFSET: Final = b"offset"
+# What row making raises for a record that passed its own checks but does not fit a column.
+MISFITS: Final = (ValueError, TypeError, OverflowError, RecursionError, pa.ArrowException)
+
+
+class Record(NamedTuple):
+    """What the sink keeps of a Kafka record until its batch is written."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Row(NamedTuple):
+    """What one record becomes: its event time in microseconds, and what rows are made of."""
+
+    time: int
+    content: Any
+
+
+class Lane(ABC):
+    """One partition's way into its table.
+
+    What it has to know of the rows below its start is in its memory: a file that is written now
+    and then, never of more than is committed. So the memory may be old, but is always right: the
+    files that came after it tell the rest.
+    """
+
+    table: ClassVar[str]
+    columns: ClassVar[list[str]]
+
+    def __init__(self, files: Partition, start: int) -> None:
+        """Make the lane at an offset; go through `restore` before taking records."""
+        self.files = files
+        self.start = start
+        self.records: list[Record] = []
+        self._behind = 0
+
+    @property
+    def next(self) -> int:
+        """The offset after the last record taken."""
+        return self.records[-1].offset + 1 if self.records else self.start
+
+    def restore(self, files: Sequence[Numbered]) -> Iterator[None]:
+        """Remember what the memory and the files after it hold, a file between two yields.
+
+        Raises `TraceError` where one cannot be read.
+        """
+        offset, rows = self._memory()
+        self.recall(rows)
+        for path in self.telling([each.path for each in files if each.offset >= offset]):
+            yield
+            self.recall(_read(path, self.columns))
+            self._behind += 1
+        self.remember()
+
+    def remember(self) -> None:
+        """Write the memory, if it is far behind; all that was taken has to be committed."""
+        if self._behind < FILES_BEHIND:
+            return
+        schema = self._schema.with_metadata({OFFSET: str(self.start)})
+        rows = pa.Table.from_pydict(self.known(), schema=schema)
+        with Drafts() as drafts:
+            with drafts.add(self.files.memory) as temporary:
+                write_rows(rows, temporary)
+            # Where it has been swept away, the partition is another sink's, and so is its memory.
+            drafts.publish()
+        self._behind = 0
+
+    def write(self, drafts: Drafts) -> tuple[int, int]:
+        """Draft the files of the records taken; return the numbers of rows and of rejected ones.
+
+        Raises `TraceError` where the folder cannot be written.
+        """
+        days, rejected = self._rows()
+        for path, rows in days.items():
+            with drafts.add(path) as temporary:
+                write_rows(rows, temporary)
+        if rejected:
+            with drafts.add(self.files.rejected(self.records[0].offset)) as temporary:
+                temporary.write_text(self._lines(rejected), encoding="utf-8")
+        self._behind += len(days)
+        return sum(rows.num_rows for rows in days.values()), len(rejected)
+
+    def done(self) -> None:
+        """Forget the records taken: they are written and committed."""
+        self.start, self.records = self.next, []
+        self.remember()
+
+    @property
+    def _schema(self) -> pa.Schema:
+        return pa.schema([TABLES[self.table].field(name) for name in self.columns])
+
+    def _memory(self) -> tuple[int, pa.Table]:
+        """Read up to which offset the memory goes, and what it holds; nothing, if it is absent."""
+        if not self.files.memory.exists():
+            return 0, self._schema.empty_table()
+        # In one go: one that is as right, but older, may take its place at any time.
+        rows = _read(self.files.memory, self.columns)
+        with _told(self.files.memory):
+            return _offset(rows.schema), rows
+
+    def _lines(self, rejected: Sequence[Rejected]) -> str:
+        place = {"topic": self.files.topic, "partition": self.files.partition}
+        return "".join(json.dumps({**place, **each._asdict()}) + "\n" for each in rejected)
+
+    def _rows(self) -> tuple[dict[Path, pa.Table], list[Rejected]]:
+        first = self.records[0].offset
+        contents: defaultdict[Path, list[Any]] = defaultdict(list)
+        rejected = []
+        for record in self.records:
+            if record.value is None:
+                continue  # a tombstone: somebody had the key's records deleted
+            try:
+                row = self.read(record, record.value)
+                if row is not None:
+                    contents[self.files.file(row.time, first)].append(row.content)
+            except SchemaError as error:
+                rejected.append(Rejected(record.offset, error.path, error.reason))
+            except MISFITS as error:
+                rejected.append(Rejected(record.offset, "$", f"{type(error).__name__}: {error}"))
+        return {path: self.rows(each) for path, each in contents.items()}, rejected
+
+    def telling(self, files: list[Path]) -> list[Path]:
+        """Choose the files that tell what has to be known: all of them."""
+        return files
+
+    @abstractmethod
+    def recall(self, rows: pa.Table) -> None:
+        """Remember what is needed of rows written before, oldest first."""
+
+    @abstractmethod
+    def known(self) -> dict[str, Any]:
+        """Give all that is remembered, as `columns` that `recall` understands."""
+
+    @abstractmethod
+    def read(self, record: Record, value: bytes) -> Row | None:
+        """Check a record and remember it; None for a double, `SchemaError` for a broken one."""
+
+    @abstractmethod
+    def rows(self, contents: list[Any]) -> pa.Table:
+        """Make the rows of what `read` returned, in its order."""
+
+
+def memory_offset(files: Partition) -> int | None:
+    """Say up to which offset a partition's memory goes; None where there is none."""
+    if not files.memory.exists():
+        return None
+    with _told(files.memory):
+        return _offset(pq.read_schema(files.memory))
+
+
+def _offset(schema: pa.Schema) -> int:
+    return int((schema.metadata or {})[OFFSET])
+
+
+def _read(path: Path, names: list[str]) -> pa.Table:
+    with _told(path):
+        return pq.read_table(path, columns=names, partitioning=None)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise TraceError(
+            f"{path}: cannot be read ({error}); move it away, or use another folder for --out"
+        ) from error

@@ -1,0 +1,38 @@
+"""Running the worker in this process, after checking that the cluster is ready for it."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from gamekeeper.schemas.errors import BrokerError
+from gamekeeper.stream.kafka import Settings, plan
+
+
+def serve(settings: Settings) -> NoReturn:
+    """Run the worker until SIGTERM or SIGINT, which let it finish its micro-batch.
+
+    Ends the process: 0 after a signal, another status after a crash. Raises `BrokerError` where
+    topics are missing or have another number of partitions than the settings.
+    """
+    check_topics(settings)
+    # Faust takes a second to import, and to build the app is to set up logging.
+    from gamekeeper.stream.worker.app import build
+
+    # INFO is what keeps its progress spinner away; what is logged is decided by `logs`.
+    worker = build(settings).Worker(quiet=True, loglevel="INFO")
+    worker.execute_from_commandline()
+    raise SystemExit(0)
+
+
+def check_topics(settings: Settings) -> None:
+    """Raise `BrokerError` where the topics are not what the settings ask for."""
+    faults = [
+        f"{step.topic} is missing" if step.act == "create" else f"{step.topic}: {step.detail}"
+        for step in plan(settings)
+        if step.act in ("create", "grow", "refuse")
+    ]
+    if faults:
+        raise BrokerError(
+            f"{'; '.join(faults)}. Run `gamekeeper topics plan`, then either "
+            "`gamekeeper topics apply` or set GAMEKEEPER_PARTITIONS to what the cluster has"
+        )

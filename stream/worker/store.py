@@ -1,0 +1,289 @@
+"""Accounts as rows: what is written after a micro-batch, and how an account comes back from it.
+
+Each account and model has one header row and, per detector and log, segment rows numbered from 0.
+Keys are MessagePack arrays: `[account, model]` for the header, `[account, model, detector, log,
+number]` for a segment. The header names the live range of each log; rows outside it do not count.
+
+Rows go to the changelog partition of the account's events in this order: new segments, the header,
+then deletions of segments that the detector has forgotten. The changelog keeps that order, so what
+survives a crash is a prefix of it:
+
+* A header's segments were written before it, and are deleted only after a later header that does
+  not need them. Every header that can survive finds all of its segments.
+* Segments beyond the surviving header are leftovers of a batch that was not finished. Its events
+  are delivered again, and the numbers are given out again.
+* The header holds the last offset applied. Events up to it are not applied again. It says nothing
+  about another topic's events: where the service has been told to read another one, the account
+  goes on from its state with the first of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from gamekeeper.detectors.base import Segment
+from gamekeeper.detectors.engine import Account, Engine, Key, Profile, Source
+from gamekeeper.schemas.errors import StateError
+from gamekeeper.stream.worker.footprint import footprint
+
+CODEC = 1
+# Kafka's default limit of a record is 1 MiB; larger segments are cut into rows of this size.
+MAX_ROW = 512 * 2**10
+
+Get = Callable[[bytes], bytes | None]
+"""Reads a row by its key; None where there is none."""
+
+
+class Row(NamedTuple):
+    """A row to be written: a None value deletes it."""
+
+    kind: Literal["header", "segment", "delete"]
+    partition: int
+    key: bytes
+    value: bytes | None
+
+
+class _Range(msgspec.Struct, array_like=True):
+    """The live rows of one log: numbers from `first` up to, not including, `next`.
+
+    `setup` identifies the detector's options and network: what others made is of no use.
+    """
+
+    detector: str
+    setup: str
+    log: str
+    first: int
+    next: int
+
+    def keys(self, key: Key) -> Iterator[bytes]:
+        for number in range(self.first, self.next):
+            yield _segment_key(key, self.detector, self.log, number)
+
+
+class _Header(msgspec.Struct, array_like=True):
+    """The header row: `offset` is the last one of the source partition that was applied."""
+
+    codec: int
+    topic: str
+    partition: int
+    offset: int
+    ranges: list[_Range]
+    account: bytes
+
+
+class _Piece(msgspec.Struct, array_like=True):
+    """A segment row; `more` says that the segment goes on in the next row."""
+
+    end: int
+    more: bool
+    data: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_header = msgspec.msgpack.Decoder(_Header).decode
+_decode_piece = msgspec.msgpack.Decoder(_Piece).decode
+
+
+class _Log:
+    """The live rows of one log in memory: the end of row `first + i` is `ends[i]`."""
+
+    def __init__(self, first: int = 0) -> None:
+        self.first = first
+        self.ends: deque[int] = deque()
+
+    @property
+    def next(self) -> int:
+        return self.first + len(self.ends)
+
+
+class Entry:
+    """One hot account: its live state, and what of it is stored where.
+
+    `bytes` is what it held in memory when it was last weighed.
+    """
+
+    def __init__(self, key: Key, profile: Profile, source: Source) -> None:
+        self.key = key
+        self.account = Account(profile)
+        self.topic = source.topic
+        self.partition = source.partition
+        self.offset = -1
+        self.bytes = 0
+        self._weigh_at = 0
+        self._setups = {each.detector: _digest(profile.setup(each)) for each in profile.detectors}
+        self._logs: dict[tuple[str, str], _Log] = {}
+        self._useless: list[bytes] = []
+
+    def restore(self, stored: bytes, get: Get) -> None:
+        """Take over the header row's account; `StateError` where rows cannot be read.
+
+        Rows of another partition are not this account's: another sequence of events made them.
+        """
+        try:
+            header = _decode_header(stored)
+            if header.codec != CODEC:
+                raise StateError(f"row has codec {header.codec}; this version reads {CODEC}")
+            if header.partition != self.partition:
+                return
+            self.account.load(header.account, list(self._segments(header.ranges, get)))
+        except (msgspec.MsgspecError, StateError) as error:
+            raise StateError(f"account {self.key[0]!r}, model {self.key[1]!r}: {error}") from error
+        if header.topic == self.topic:  # another one's offsets count something else
+            self.offset = header.offset
+
+    def _segments(self, ranges: Iterable[_Range], get: Get) -> Iterator[tuple[str, Segment]]:
+        """Read all live segments, noting where they are."""
+        for each in ranges:
+            if self._setups.get(each.detector) != each.setup:
+                # The detector starts afresh: numbers go on, so that new rows keep clear of these.
+                self._logs[each.detector, each.log] = _Log(each.next)
+                self._useless.extend(each.keys(self.key))
+                continue
+            log = self._logs[each.detector, each.log] = _Log(each.first)
+            data = b""
+            for row in each.keys(self.key):
+                stored = get(row)
+                if stored is None:
+                    raise StateError(f"row {log.next} of {each.detector}'s {each.log} is missing")
+                piece = _decode_piece(stored)
+                log.ends.append(piece.end)
+                data += piece.data
+                if not piece.more:
+                    yield each.detector, Segment(each.log, piece.end, data)
+                    data = b""
+
+    def rows(self) -> Iterator[Row]:
+        """Give the rows that store all that changed since the last call, in their order."""
+        for detector, segment in self.account.drain():
+            log = self._logs.setdefault((detector, segment.log), _Log())
+            for piece in _pieces(segment):
+                row_key = _segment_key(self.key, detector, segment.log, log.next)
+                yield Row("segment", self.partition, row_key, _encode(piece))
+                log.ends.append(segment.end)
+        self._useless.extend(self._forgotten())
+        yield Row("header", self.partition, _encode(self.key), _encode(self._header()))
+        for key in self._useless:
+            yield Row("delete", self.partition, key, None)
+        self._useless = []
+
+    def weigh(self) -> None:
+        """Measure what the account holds in memory, unless it has hardly grown since."""
+        if self.account.queries >= self._weigh_at:
+            self.bytes = footprint(self)
+            self._weigh_at = self.account.queries * 5 // 4 + 8
+
+    def _header(self) -> _Header:
+        ranges = [
+            _Range(detector, self._setups[detector], name, log.first, log.next)
+            for (detector, name), log in self._logs.items()
+            if detector in self._setups
+        ]
+        account = self.account.header()
+        return _Header(CODEC, self.topic, self.partition, self.offset, ranges, account)
+
+    def _forgotten(self) -> Iterator[bytes]:
+        """Take forgotten rows out of the live ranges; give their keys."""
+        for (detector, name), position in self.account.horizon().items():
+            log = self._logs.get((detector, name))
+            while log and log.ends and log.ends[0] <= position:
+                yield _segment_key(self.key, detector, name, log.first)
+                log.ends.popleft()
+                log.first += 1
+
+
+class Store:
+    """The hot accounts of an engine, least recently used first out; the others are rows.
+
+    `limit` bounds the hot accounts after `evict()`, and `max_bytes` what they hold in memory, but
+    for the one used last and for what each has grown by since it was weighed, about a quarter.
+    """
+
+    def __init__(self, engine: Engine, limit: int, max_bytes: int) -> None:
+        self._engine = engine
+        self._limit = limit
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
+        self._used: set[Key] = set()
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        """Count the hot accounts."""
+        return len(self._entries)
+
+    def open(self, key: Key, source: Source, get: Get) -> Entry:
+        """Make the account hot, from its rows if it has any.
+
+        An account that was hot for another partition is rebuilt: producers that disagree about
+        an account's partition get one state per partition. Raises `StateError` where rows
+        cannot be read; `renew()` is what then helps.
+        """
+        entry = self._entries.get(key)
+        if entry is None or entry.partition != source.partition:
+            entry = Entry(key, self._engine.profile, source)
+            stored = get(_encode(key))
+            if stored is not None:
+                entry.restore(stored, get)
+            self._put(entry)
+        self._entries.move_to_end(key)
+        self._used.add(key)
+        return entry
+
+    def renew(self, key: Key, source: Source) -> Entry:
+        """Begin the account anew, whatever its rows say; they will be written over."""
+        entry = Entry(key, self._engine.profile, source)
+        self._put(entry)
+        return entry
+
+    def _put(self, entry: Entry) -> None:
+        self.forget(entry.key)
+        self._entries[entry.key] = entry
+        self._engine.accounts[entry.key] = entry.account
+
+    def hot(self, key: Key) -> Entry:
+        """Give an account that is hot."""
+        return self._entries[key]
+
+    def forget(self, key: Key) -> None:
+        """Drop a hot account whose live state is not to be trusted; its rows stay."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.bytes -= entry.bytes
+            self._engine.accounts.pop(key, None)
+
+    def evict(self) -> None:
+        """Drop the least recently used accounts beyond the limits."""
+        for key in self._used & self._entries.keys():
+            entry = self._entries[key]
+            self.bytes -= entry.bytes
+            entry.weigh()
+            self.bytes += entry.bytes
+        self._used.clear()
+        while len(self) > self._limit or (self.bytes > self._max_bytes and len(self) > 1):
+            self.forget(next(iter(self._entries)))
+
+    def clear(self) -> None:
+        """Drop all hot accounts, as when partitions change hands."""
+        self._entries.clear()
+        self._engine.accounts.clear()
+        self._used.clear()
+        self.bytes = 0
+
+
+def _segment_key(key: Key, detector: str, log: str, number: int) -> bytes:
+    return _encode((*key, detector, log, number))
+
+
+def _digest(setup: str) -> str:
+    return hashlib.sha256(setup.encode()).hexdigest()[:8]
+
+
+def _pieces(segment: Segment) -> Iterator[_Piece]:
+    data = memoryview(segment.data)
+    for start in range(0, max(len(data), 1), MAX_ROW):
+        part = bytes(data[start : start + MAX_ROW])
+        yield _Piece(segment.end, start + MAX_ROW < len(data), part)

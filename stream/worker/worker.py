@@ -1,0 +1,245 @@
+"""The worker: micro-batches from the queries topic, each made safe before it is acknowledged.
+
+Per micro-batch, in parts where it has many rows: score; send verdicts, scores and dead letters and
+wait for their acknowledgement; write the accounts' rows, headers last, and wait for the
+changelog's; acknowledge the events.
+A crash before a header is written leaves the account's old state: its events are delivered again
+and lead to the same verdicts under the same ids. After it, they are skipped, and what they led to
+had been acknowledged before.
+
+Whatever cannot be written ends the process: started again, it goes on from what is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from gamekeeper.detectors.engine import Engine
+from gamekeeper.schemas.event import QueryEvent, event_key
+from gamekeeper.schemas.scores import encode_scores
+from gamekeeper.stream.kafka import Settings
+from gamekeeper.stream.worker.batching import Batches, current
+from gamekeeper.stream.worker.metrics import Metrics
+from gamekeeper.stream.worker.outbox import Outbox
+from gamekeeper.stream.worker.scoring import Records, Scored, Scorer
+from gamekeeper.stream.worker.store import Store
+
+log = structlog.get_logger("gamekeeper.stream")
+
+MAX_BATCH_BYTES = 16 * 2**20
+COMMIT_SECONDS = 5.0
+
+
+class LostPartitionsError(Exception):
+    """The batch's partitions changed hands while it was worked on; its events come again."""
+
+
+class Watcher:
+    """The agent's body, and what must happen to it when partitions move and when it ends."""
+
+    def __init__(
+        self, app: Any, table: Any, settings: Settings, engine: Engine, metrics: Metrics
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._engine = engine
+        self._watches = engine.profile.watches
+        self._features = engine.profile.features
+        self._metrics = metrics
+        self._store = Store(engine, settings.hot_accounts, settings.hot_bytes)
+        self._scorer = Scorer(
+            engine, self._store, lambda key: table.data.get(key), current, metrics
+        )
+        self._outbox = Outbox(app, table, settings.topics)
+        self._batches: Batches | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._closing = False
+        self._leaving = False
+        self._held_until = 0.0
+        self._positions: dict[Any, int] = {}
+
+    async def run(self, stream: Any) -> None:
+        """Work on micro-batches until the stream ends; crash the app on what cannot be written.
+
+        Nothing follows a batch that cannot be made safe: the live state is ahead of the stored one,
+        and a header saved from it would say that the lost events have been applied.
+        """
+        batches = Batches(
+            stream,
+            self._app.monitor.tp_end_offsets,
+            max_events=self._settings.batch_events,
+            max_bytes=MAX_BATCH_BYTES,
+            pause=self._settings.batch_wait_ms / 1000,
+        )
+        log.info("watching", topic=self._settings.topics.queries, profile=self._engine.profile.hash)
+        async with batches as self._batches:
+            while (events := await batches.take()) and not self._closing:
+                self._running = asyncio.create_task(self._work(events))
+                # Not awaited itself: cancelling the agent must not cancel a batch half written.
+                await asyncio.wait({self._running})
+                await self._judge(self._running)
+
+    async def _judge(self, task: asyncio.Task[None]) -> None:
+        """See how a batch ended."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, LostPartitionsError):
+            log.warning("a micro-batch was abandoned: its partitions changed hands")
+            self._store.clear()
+        elif error is not None:
+            log.critical("a micro-batch cannot be made safe; stopping", exc_info=error)
+            self._closing = True  # crash() only asks for the end; until then batches would go on
+            await self._app.crash(error)
+
+    async def _work(self, events: list[Any]) -> None:
+        generation = self._app.consumer_generation_id
+        events = [event for event in events if event.message.generation_id == generation]
+        for part in _parts(events):
+            for records in self._scorer.read(part):
+                if self._leaving or self._closing:
+                    return  # what is left comes again, here or elsewhere
+                await self._take(records, generation)
+                await asyncio.sleep(0)  # where nothing was to be written, nothing was waited for
+
+    async def _take(self, records: Records, generation: int) -> None:
+        """Bring one part of a micro-batch from events to acknowledgements."""
+        if self._engine.featurizers:  # in a thread: networks take long enough for health to wait
+            await asyncio.to_thread(self._scorer.featurize, records)
+        scored = self._scorer.score(records)
+        await self._hold(generation)
+        await self._tell(scored)
+        await self._hold(generation)
+        await self._outbox.save(scored.rows)
+        for event in records.events:
+            event.ack()
+        self._count(records.events, scored)
+        self._store.evict()
+        self._metrics.hot_accounts.set(len(self._store))
+        self._metrics.hot_bytes.set(self._store.bytes)
+
+    async def _hold(self, generation: int) -> None:
+        """Raise `LostPartitionsError` unless the partitions are still this worker's.
+
+        That this worker has heard of nothing else is not enough, as it may have been stopped for
+        longer than its session. For a session from the moment it asked, the broker gives them to no
+        other; of that, half is left for the writes that follow.
+        """
+        now = time.monotonic()
+        if self._app.consumer_generation_id == generation:
+            if now < self._held_until:
+                return
+            if await self._app.consumer.owns(generation):
+                self._held_until = now + self._settings.session_timeout / 2
+                return
+        self._held_until = 0.0
+        raise LostPartitionsError
+
+    async def _tell(self, scored: Scored) -> None:
+        if scored.verdicts:
+            await self._outbox.send_verdicts(scored.verdicts)
+        if scored.letters:
+            await self._outbox.send_letters(scored.letters)
+        if self._settings.scores and scored.outcomes:
+            await self._outbox.send_scores(
+                (event_key(event.account), encode_scores(event, outcome.first, outcome.statistics))
+                for outcome in scored.outcomes
+                if outcome.statistics and isinstance(event := outcome.arrival.event, QueryEvent)
+            )
+
+    def _count(self, events: list[Any], scored: Scored) -> None:
+        metrics = self._metrics
+        metrics.batch.observe(len(events))
+        # Events of other models are neither applied nor at fault: they were let through.
+        outcomes = [each for each in scored.outcomes if self._watches(each.arrival.event.model)]
+        metrics.events.labels("applied").inc(len(outcomes))
+        metrics.events.labels("skipped").inc(scored.skipped)
+        metrics.events.labels("dead").inc(len(scored.letters))
+        for letter in scored.letters:
+            metrics.dead_letters.labels(letter.kind).inc()
+        for outcome in outcomes:
+            metrics.queries.inc(len(outcome.arrival.event))
+            if outcome.statistics:  # not an order
+                for feature in self._features.difference(outcome.arrival.features or ()):
+                    metrics.featureless.labels(feature).inc()
+            for verdict in outcome.verdicts:
+                metrics.verdicts.labels(verdict.detector, verdict.activity).inc()
+        now = time.time()
+        for event in events:
+            message = event.message
+            self._positions[message.tp] = message.offset + 1
+            metrics.latency.observe(max(0.0, now - message.timestamp))
+        for row in scored.rows:
+            metrics.rows.labels(row.kind).inc()
+
+    async def release(self) -> None:
+        """Let go of all partitions: finish the running part, or give it up, and forget the rest.
+
+        Kafka gives the partitions away only when this has returned.
+        """
+        self._leaving = True
+        try:
+            if self._batches is not None:
+                self._batches.drop()
+            await self._finish()
+        finally:
+            self._leaving = False
+        self._store.clear()
+        self._held_until = 0.0
+        if self._positions:
+            log.info("let go of all partitions")
+        self._positions.clear()
+
+    async def _finish(self) -> None:
+        """Wait for the running part, though not for ever, and commit what was acknowledged."""
+        if self._running is not None and not self._running.done():
+            await asyncio.wait({self._running}, timeout=self._settings.rebalance_timeout * 0.5)
+            self._running.cancel()
+            await asyncio.wait({self._running})
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._app.consumer.commit(), COMMIT_SECONDS)
+
+    async def close(self) -> None:
+        """Finish the running part and begin no other."""
+        self._closing = True
+        await self.release()
+
+    def obstacle(self) -> str | None:
+        """Say why the worker is not ready; None when it is."""
+        if self._closing:
+            return "stopping"
+        if self._app.rebalancing:
+            return "partitions are changing hands"
+        if not self._app.tables.actives_ready:
+            return "state is being restored"
+        if self._app.unassigned:
+            return "no partitions assigned"
+        return None
+
+    def lag(self) -> dict[int, int]:
+        """Count, per partition of the queries topic, the records that are not applied yet."""
+        ends = self._app.monitor.tp_end_offsets
+        return {
+            tp.partition: max(0, (ends.get(tp) or 0) - position)
+            for tp, position in self._positions.items()
+        }
+
+
+def _parts(events: list[Any]) -> Iterator[list[Any]]:
+    """Split events so that in each part no key is on two partitions; nearly always one part."""
+    while events:
+        homes: dict[bytes | None, int] = {}
+        part: list[Any] = []
+        rest: list[Any] = []
+        for event in events:
+            partition = event.message.partition
+            home = homes.setdefault(event.key, partition)
+            (part if home == partition else rest).append(event)
+        yield part
+        events = rest

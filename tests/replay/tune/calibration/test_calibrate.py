@@ -1,0 +1,282 @@
+"""Calibration: maxima, the rule by hand, what is refused, and the command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import strategies as st
+
+from gamekeeper.detectors import catalog
+from gamekeeper.detectors.engine import DetectorProfile, Profile, default_profile, override, resolve
+from gamekeeper.replay.cli.calibrate import calibrate as command
+from gamekeeper.replay.cli.evaluate import evaluate as evaluate_command
+from gamekeeper.replay.traces import open_trace
+from gamekeeper.replay.tune.calibration import Plan, calibrate
+from gamekeeper.replay.tune.calibration.maxima import measure
+from gamekeeper.replay.tune.evaluation import evaluate
+from gamekeeper.schemas.errors import ProfileError, TraceError
+from gamekeeper.stream.profile_files import load_profile
+from support.toys import Echo, Echo2, random_values, write_values
+from support.traces import events, write_trace
+
+ALPHAS = st.integers(1, 99).map(lambda percent: percent / 100)
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> Profile:
+    """A profile of two detectors that repeat what is sent."""
+    for kind in (Echo, Echo2):
+        monkeypatch.setitem(catalog.DETECTORS, kind.name, kind)
+    names = (Echo.name, Echo2.name)
+    return resolve(
+        Profile(name="toys", detectors=tuple(DetectorProfile(detector=name) for name in names))
+    )
+
+
+@pytest.fixture
+def echo(toys: Profile) -> Profile:
+    """The first of them alone."""
+    return override(toys, [], [Echo.name])
+
+
+# Maxima
+
+
+@pytest.mark.parametrize("queries", [1, 2, 3, 11, 20])
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_maxima_are_those_of_the_first_queries(
+    toys: Profile, tmp_path: Path, queries: int, batch: int
+) -> None:
+    """In any batches, the maximum is that of the ready statistics, or minus infinity."""
+    values = random_values({"p": 4})
+    with open_trace([write_values(tmp_path / "a.parquet", values)]) as store:
+        found = measure(store, store.lives, toys, queries, batch=batch)
+    for each in found:
+        rows = values[each.life.trace, each.life.account][2:queries]
+        for place, name in enumerate((Echo.name, Echo2.name)):
+            assert each.maxima[name] == max((row[place] for row in rows), default=-math.inf)
+
+
+def test_a_reset_policy_does_not_hide_the_maximum(echo: Profile, tmp_path: Path) -> None:
+    """Alarms at the profile's own thresholds do not reset what is measured."""
+    values = {("p", "a"): [[0.0, 0.0]] * 3 + [[0.9, 0.0]] + [[0.95, 0.0]]}
+    reset = override(echo, ["policy.mode=reset", "echo.threshold=0.1"])
+    with open_trace([write_values(tmp_path / "a.parquet", values)]) as store:
+        assert measure(store, store.lives, reset, 5)[0].maxima == {"echo": 0.95}
+
+
+def test_maxima_do_not_depend_on_jobs(tmp_path: Path) -> None:
+    """Two processes find what one finds, in the same order."""
+    path = write_trace(tmp_path / "a.parquet", events(accounts=3, each=90), trace="t")
+    with open_trace([path]) as store:
+        one = measure(store, store.lives, default_profile(), 150, jobs=1)
+        two = measure(store, store.lives, default_profile(), 150, jobs=2)
+    assert one == two
+    assert all(0 < each.maxima["prada"] < 1 for each in one)
+
+
+# Calibration
+
+
+def test_calibration_equals_the_rule_by_hand(toys: Profile, tmp_path: Path) -> None:
+    """Thresholds, promise and measurement are those of sorted maxima and counted alarms."""
+    values = random_values({"p": 50, "q": 21})
+    path = write_values(tmp_path / "a.parquet", values)
+    result = calibrate([path], toys, Plan(alpha=0.1, life=20), name="mine")
+    rows = {key: np.array(rows[2:]).max(axis=0) for key, rows in values.items()}
+    inside = [(each.life.trace, each.life.account) for each in result.calibration]
+    outside = [(each.life.trace, each.life.account) for each in result.held_out]
+    assert set(inside) | set(outside) == set(values)
+    assert (len(inside), len(outside)) == (36, 35)
+    assert result.rank == 36  # ceil((1 - 0.1 / 2) * 37)
+    thresholds = [each.threshold for each in result.profile.detectors]
+    assert thresholds == [sorted(rows[key][place] for key in inside)[35] for place in (0, 1)]
+    alarms = [
+        [row > limit for row, limit in zip(rows[key], thresholds, strict=True)] for key in outside
+    ]
+    counted = [row.alarms for row in result.measured if row.population is None]
+    assert counted == [sum(x[0] for x in alarms), sum(x[1] for x in alarms), sum(map(any, alarms))]
+    promise = result.profile.promise
+    assert (promise.alpha, promise.accounts, promise.life) == (0.1, 36, 20)
+    assert promise.populations == ("p", "q")
+    assert (promise.held_out_accounts, promise.held_out_alarms) == (35, counted[2])
+    assert promise.held_out_interval == tuple(result.measured[2].interval)
+    assert (result.profile.name, result.profile.model) == ("mine", "digits")
+
+
+def test_evaluation_alarms_where_calibration_says(toys: Profile, tmp_path: Path) -> None:
+    """The profile's alarms in an evaluation are exactly the held-out ones that were counted."""
+    path = write_values(tmp_path / "a.parquet", random_values({"p": 60}))
+    result = calibrate([path], toys, Plan(alpha=0.3, life=20), name="mine")
+    lives = evaluate([path], tmp_path / "o", result.profile)
+    caught = {each.life for each in lives if each.tallies[-1].detection is not None}
+    assert len(caught & {each.life for each in result.held_out}) == result.measured[2].alarms > 0
+    # Of the calibration's own accounts, those above the rank are the ones that alarm.
+    for place in (0, 1):
+        above = [each for each in lives if each.tallies[place].detection is not None]
+        mine = {each.life for each in above} & {each.life for each in result.calibration}
+        assert len(mine) == len(result.calibration) - result.rank
+
+
+def test_never_ready_accounts_are_silent_ones(echo: Profile, tmp_path: Path) -> None:
+    """They count as the smallest maxima; where they would be the threshold, that is an error."""
+    path = write_values(tmp_path / "a.parquet", random_values({"p": 9}, queries=10))
+    never = override(echo, ["echo.warm=10"])
+    with pytest.raises(ProfileError, match="never ready in 10 queries for 9 of 9"):
+        calibrate([path], never, Plan(alpha=0.1, life=10, held_out=0), name="x")
+
+
+def test_nothing_held_out_measures_nothing(echo: Profile, tmp_path: Path) -> None:
+    """Then all accounts carry the promise, which says that it was not measured."""
+    path = write_values(tmp_path / "a.parquet", random_values({"p": 9}))
+    result = calibrate([path], echo, Plan(alpha=0.1, life=20, held_out=0), name="x")
+    assert result.measured == []
+    assert result.profile.promise.held_out_interval is None
+    assert result.profile.promise.accounts == 9
+
+
+# Refusals
+
+
+def refused(path: Path, profile: Profile, plan: Plan) -> str:
+    """Say why the calibration is refused."""
+    with pytest.raises(TraceError) as caught:
+        calibrate([path], profile, plan, name="x")
+    return str(caught.value)
+
+
+def test_too_small_an_alpha_is_refused_with_the_numbers(toys: Profile, tmp_path: Path) -> None:
+    """The accounts that would do and the smallest alpha of those there are; that one works."""
+    path = write_values(tmp_path / "a.parquet", random_values({"p": 20}))
+    message = refused(path, toys, Plan(alpha=0.01, life=20))
+    assert "leaves 10 for calibration; alpha 0.01 over 2 detectors takes 199, so 397" in message
+    assert "10 calibration accounts carry no alpha below 0.1819" in message
+    calibrate([path], toys, Plan(alpha=0.1819, life=20), name="x")
+    assert "0.1819" in refused(path, toys, Plan(alpha=0.1818, life=20))
+
+
+def test_too_long_a_life_is_refused_with_one_that_works(echo: Profile, tmp_path: Path) -> None:
+    """The longest life that enough accounts reach is named; those too short are told."""
+    values = random_values({"p": 6}, queries=20) | random_values({"q": 6}, queries=14)
+    path = write_values(tmp_path / "a.parquet", values)
+    message = refused(path, echo, Plan(alpha=0.2, life=10_000))
+    assert "0 of 12 accounts reach 10000 queries" in message
+    assert "takes 4, so 7 in all" in message
+    assert "The longest life that 7 accounts reach is 14: use --life 14" in message
+    assert calibrate([path], echo, Plan(alpha=0.2, life=14), name="x").short == []
+    short = calibrate([path], echo, Plan(alpha=0.3, life=15), name="x").short
+    assert {each.trace for each in short} == {"q"}
+    assert len(short) == 6
+    # Where no life would do, the one that the longer half reaches is named with its alpha.
+    message = refused(path, echo, Plan(alpha=0.01, life=10_000))
+    assert (
+        "with --life 20, which 6 reach, 3 calibration accounts carry no alpha below 0.25" in message
+    )
+
+
+def test_attacks_are_refused_by_name_unless_excluded(echo: Profile, tmp_path: Path) -> None:
+    """An attack's account in the trace is an error; excluding its kind or itself leaves it out."""
+    values = random_values({"p": 10})
+    kinds = {"p-3": "papernot", "p-4": "tramer"}
+    path = write_values(tmp_path / "a.parquet", values, kinds)
+    message = refused(path, echo, Plan(alpha=0.2, life=20))
+    assert "p-3 (papernot), p-4 (tramer)" in message
+    assert "--exclude-kind papernot --exclude-kind tramer" in message
+    both = Plan(alpha=0.2, life=20, exclude=("p-3",), exclude_kinds=("tramer",))
+    result = calibrate([path], echo, both, name="x")
+    assert len(result.calibration) + len(result.held_out) == 8
+    assert "--exclude p-99" in refused(path, echo, Plan(exclude=("p-99",)))
+    assert "--exclude-kind pate" in refused(path, echo, Plan(exclude_kinds=("pate",)))
+    everyone = tuple(account for _, account in values)
+    assert "nothing is left" in refused(path, echo, Plan(exclude=everyone))
+
+
+def test_traces_of_several_models_need_a_choice(echo: Profile, tmp_path: Path) -> None:
+    """A profile is one model's: its own, the chosen one, or the traces' only one."""
+    paths = [
+        write_values(tmp_path / f"{model}.parquet", random_values({"p": 10}), model=model)
+        for model in ("digits", "faces")
+    ]
+    with pytest.raises(ProfileError, match="--model: digits, faces"):
+        calibrate(paths, echo, Plan(alpha=0.2, life=20), name="x")
+    chosen = Plan(alpha=0.2, life=20, model="faces")
+    profile = calibrate(paths, echo, chosen, name="x").profile
+    assert profile.model == "faces"
+    assert calibrate(paths, profile, Plan(alpha=0.2, life=20), name="x").profile == (
+        calibrate(paths, echo, chosen, name="x").profile
+    )
+    with pytest.raises(ProfileError, match="not of words"):
+        calibrate(paths, echo, Plan(model="words"), name="x")
+
+
+# The command
+
+
+def run(*arguments: str | Path) -> Result:
+    """Run `gamekeeper calibrate` in this process, on one core."""
+    return CliRunner().invoke(command, [*map(str, arguments), "--jobs", "1"])
+
+
+def test_command_writes_a_profile_that_evaluate_takes(toys: Profile, tmp_path: Path) -> None:
+    """The file is the canonical JSON of the printed hash, and `evaluate` states its promise."""
+    path = write_values(tmp_path / "a.parquet", random_values({"p": 40}))
+    out = tmp_path / "mine.json"
+    common = [path, "--out", out, "--detector", "echo", "--alpha", "0.1", "--life", "20"]
+    plain = run(*common)
+    assert plain.exit_code == 0, plain.output
+    profile = load_profile(out)
+    assert profile.name == "mine"
+    assert hashlib.sha256(out.read_bytes()).hexdigest()[:16] == profile.hash
+    assert profile.hash in plain.stdout
+    assert "at most 10 % of benign accounts ever alarm in their first 20 queries" in plain.stdout
+    assert [each.name for each in tmp_path.iterdir() if each.suffix == ".tmp"] == []
+    said = json.loads(run(*common, "--format", "json").stdout)
+    assert said["profile"]["hash"] == profile.hash  # the same traces, the same profile
+    assert said["measured"][0]["accounts"] == 20
+    assert Counter(each["side"] for each in said["accounts"]) == {"calibration": 20, "held out": 20}
+    arguments = [path, "--out", tmp_path / "o", "--profile", out, "--jobs", "1"]
+    done = CliRunner().invoke(evaluate_command, [*map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    assert "its promise: at most 10 % of benign accounts ever alarm in 20 queries" in done.stdout
+
+
+def test_command_warns_and_drops_nothing_silently(toys: Profile, tmp_path: Path) -> None:
+    """Short, repeated and suspicious accounts are named on stderr; nobody held out is said."""
+    values = random_values({"p": 30}) | random_values({"q": 2}, queries=5)
+    values["p", "thief"] = [[900.0, 0.0]] * 20
+    values["r", "p-1"] = values["p", "p-1"]
+    path = write_values(tmp_path / "a.parquet", values)
+    common = [path, "--out", tmp_path / "x.json", "--detector", "echo", "--life", "20"]
+    loud = run(*common, "--alpha", "0.05", "--held-out", "0")
+    assert loud.exit_code == 0, loud.output
+    assert "left out: 2 accounts do not reach 20 queries" in loud.stderr
+    assert "q-0, q-1" in loud.stderr
+    assert "each counts as an account of its own: p-1;" in loud.stderr
+    assert "looks contaminated: account thief of p: its largest echo is 900" in loud.stderr
+    assert "--exclude thief" in loud.stderr
+    assert "heuristic" in loud.stderr
+    assert "not measured" in loud.stderr
+    quiet = run(*common, "--alpha", "0.1", "--exclude", "thief")
+    assert "contaminated" not in quiet.stderr
+    assert "not measured" not in quiet.output
+
+
+def test_command_refuses_thresholds_and_unusable_outs(toys: Profile, tmp_path: Path) -> None:
+    """Thresholds are what calibration chooses; a file that cannot be written is named."""
+    path = write_values(tmp_path / "a.parquet", random_values({"p": 10}))
+    common = [path, "--detector", "echo", "--life", "20", "--alpha", "0.2"]
+    chosen = run(*common, "--out", tmp_path / "x.json", "--set", "echo.threshold=0.3")
+    assert isinstance(chosen.exception, ProfileError)
+    assert "calibration chooses the thresholds" in str(chosen.exception)
+    lost = run(*common, "--out", tmp_path / "missing" / "x.json")
+    assert isinstance(lost.exception, ProfileError)
+    assert "cannot write the profile" in str(lost.exception)
+    for share in ("0", "1", "1.5"):
+        assert run(path, "--out", tmp_path / "x.json", "--alpha", share).exit_code == 2

@@ -1,0 +1,1 @@
+"""What makes the sample trace and the profile that ship with Gamekeeper."""

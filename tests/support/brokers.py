@@ -1,0 +1,146 @@
+"""The brokers that integration tests run against: embedded, Apache Kafka, or a given cluster."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+from gamekeeper.stream.kafka import HOST, EmbeddedBroker, LoopbackBroker, free_port
+
+SERVER = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=2000
+"""
+UUID = "Z2FtZWtlZXBlcnRlc3QwMA"  # any 16 bytes in base64: the test cluster's id
+
+
+class KafkaBroker(LoopbackBroker):
+    """One Apache Kafka node that is broker and controller; its data survives stop and kill."""
+
+    def __init__(self, home: Path, port: int = 0) -> None:
+        """Prepare a node from the jars in `home/libs`; its folder is temporary."""
+        super().__init__(port)
+        self._java = ["java", "-Xms128m", "-Xmx350m", "-cp", f"{home}/libs/*"]
+        self._folder = Path(tempfile.mkdtemp(prefix="gamekeeper-kafka-"))
+        self._config = self._folder / "server.properties"
+
+    def command(self) -> list[str]:
+        """Say how to run the node, formatting its storage the first time."""
+        if not self._config.exists():
+            self._config.write_text(
+                SERVER.format(
+                    host=HOST, port=self.port, controller=free_port(), data=self._folder / "data"
+                )
+            )
+            subprocess.run(
+                [*self._java, "kafka.tools.StorageTool", "format", "-t", UUID, "-c", self._config],
+                check=True,
+                capture_output=True,
+                timeout=120,
+            )
+        return [*self._java, "kafka.Kafka", str(self._config)]
+
+    def __exit__(self, *_: object) -> None:
+        """End and remove the data."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class GivenCluster:
+    """A cluster that somebody else runs; tests that stop brokers do not use it."""
+
+    def __init__(self, address: str) -> None:
+        """Take its bootstrap address."""
+        self.address = address
+
+    def __enter__(self) -> GivenCluster:
+        """Do nothing: it runs already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it as it is."""
+
+
+Broker = LoopbackBroker | GivenCluster
+
+
+def kafka_home() -> Path | None:
+    """Find Apache Kafka's folder: `KAFKA_HOME`, if it holds the jars."""
+    home = os.environ.get("KAFKA_HOME")
+    return Path(home) if home and (Path(home) / "libs").is_dir() else None
+
+
+def kinds() -> list[str]:
+    """Name the brokers that tests run against here."""
+    if os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        return ["given"]
+    return local_kinds()
+
+
+def local_kinds() -> list[str]:
+    """Name the brokers that tests can stop and start themselves."""
+    return ["embedded", "kafka"] if kafka_home() else ["embedded"]
+
+
+def local_broker(kind: str) -> LoopbackBroker:
+    """Prepare an own broker, to be entered: for tests that kill and restart it."""
+    home = kafka_home()
+    return KafkaBroker(home) if kind == "kafka" and home else EmbeddedBroker()
+
+
+def make_broker(kind: str) -> Broker:
+    """Prepare the broker of a kind, to be entered."""
+    if kind == "given":
+        return GivenCluster(os.environ["KAFKA_BOOTSTRAP_SERVERS"])
+    return local_broker(kind)
+
+
+class Names:
+    """Names that no other test uses, so that tests can share a broker.
+
+    Call it for a fresh one: `names("queries")` is like `queries-1f0c...`; the same kind gives
+    the same name within one test.
+    """
+
+    def __init__(self) -> None:
+        """Draw the test's suffix."""
+        self.suffix = uuid.uuid4().hex[:12]
+
+    def __call__(self, kind: str) -> str:
+        """Name something of a kind: a topic, an app, a group."""
+        return f"{kind}-{self.suffix}"
+
+    @property
+    def app(self) -> str:
+        """The app's and group's id."""
+        return self("app")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The settings' variables that give the four topics and the app the test's own names."""
+        topics = {
+            f"GAMEKEEPER_TOPIC_{kind.upper().replace('-', '_')}": self(kind)
+            for kind in ("queries", "verdicts", "scores", "dead-letters")
+        }
+        return {"GAMEKEEPER_APP_ID": self.app, **topics}

@@ -1,0 +1,79 @@
+"""A slow network between a client and a broker: a loopback TCP proxy that delays and throttles."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+
+from gamekeeper.stream.kafka import HOST, EmbeddedBroker
+
+
+class SlowProxy:
+    """Forwards connections to a loopback port, each chunk late and at a bounded rate.
+
+    `delay` is in seconds per chunk and direction, `rate` in bytes per second; both may be changed
+    while it runs. A context manager.
+    """
+
+    def __init__(self, delay: float = 0.0, rate: float = float("inf")) -> None:
+        """Listen on a free port; nothing is forwarded before `target` is set."""
+        self.delay = delay
+        self.rate = rate
+        self.target = 0
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.create_server((HOST, 0))
+        self.port: int = self._listener.getsockname()[1]
+
+    def __enter__(self) -> SlowProxy:
+        """Start."""
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close all connections."""
+        for connection in (self._listener, *self._sockets):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection((HOST, self.target))
+            except OSError:
+                client.close()
+                continue
+            self._sockets += [client, server]
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
+
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while chunk := source.recv(65536):
+                time.sleep(self.delay + len(chunk) / self.rate)
+                sink.sendall(chunk)
+            sink.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+
+class ProxiedBroker(EmbeddedBroker):
+    """An embedded broker that sends its clients to a proxy."""
+
+    def __init__(self, proxy: SlowProxy) -> None:
+        """Prepare."""
+        super().__init__()
+        proxy.target = self.port
+        self._public = f"tcp://{HOST}:{proxy.port}"
+
+    def command(self) -> list[str]:
+        """Advertise the proxy's address."""
+        command = super().command()
+        command[command.index("--advertised-listener-url") + 1] = self._public
+        return command
