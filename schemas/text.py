@@ -1,4 +1,4 @@
-"""Text from outside as people may read it: names are whatever an account sent."""
+"""Text that is shown with care: what comes from outside, and what is secret."""
 
 from __future__ import annotations
 
@@ -14,3 +14,13 @@ def printable(text: str) -> str:
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
+
+
+class Secret(str):
+    """A text that is never shown: clients log their configuration with `repr`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Hide the text, say only whether there is one."""
+        return "'***'" if self else "''"

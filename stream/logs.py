@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import structlog
 
 from gamekeeper.schemas.errors import SettingsError
-from gamekeeper.stream.kafka import Secret
+from gamekeeper.schemas.text import Secret
 
 Style = Literal["json", "console"]
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")

@@ -6,7 +6,7 @@ runs the embedded one.
 
 from gamekeeper.stream.kafka.broker import HOST, EmbeddedBroker, LoopbackBroker, free_port
 from gamekeeper.stream.kafka.clients import admin, broker_errors, consumer, producer
-from gamekeeper.stream.kafka.security import Secret, Security
+from gamekeeper.stream.kafka.security import Security
 from gamekeeper.stream.kafka.settings import BROKERS, STATE_TABLE, Settings, Topics, variables
 from gamekeeper.stream.kafka.topics import Step, apply, plan
 
@@ -16,7 +16,6 @@ __all__ = [
     "STATE_TABLE",
     "EmbeddedBroker",
     "LoopbackBroker",
-    "Secret",
     "Security",
     "Settings",
     "Step",

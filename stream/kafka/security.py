@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from gamekeeper.schemas.errors import SettingsError
+from gamekeeper.schemas.text import Secret
 
 SASL_PROTOCOLS = ("SASL_PLAINTEXT", "SASL_SSL")
 TLS_PROTOCOLS = ("SSL", "SASL_SSL")
@@ -20,16 +21,6 @@ Mechanism = Annotated[
     Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
     msgspec.Meta(description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"),
 ]
-
-
-class Secret(str):
-    """A text that is never shown: clients log their configuration with `repr`."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        """Hide the text, say only whether there is one."""
-        return "'***'" if self else "''"
 
 
 class Security(msgspec.Struct, frozen=True, kw_only=True):

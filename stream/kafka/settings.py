@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from gamekeeper.schemas.errors import SettingsError
-from gamekeeper.stream.kafka.security import Secret, Security
+from gamekeeper.schemas.text import Secret
+from gamekeeper.stream.kafka.security import Security
 
 PREFIX = "GAMEKEEPER_"
 BROKERS = "KAFKA_BOOTSTRAP_SERVERS"

@@ -18,7 +18,7 @@ from kafka.net.inet import KafkaNetSocket
 
 from gamekeeper.schemas.errors import BrokerError, SettingsError
 from gamekeeper.schemas.event import Limits, QueryEvent, decode_event
-from gamekeeper.stream.kafka import Secret
+from gamekeeper.schemas.text import Secret
 
 Done = Callable[[Exception | None], None]
 """Called once per record taken: with None when the broker has it, else with the reason."""

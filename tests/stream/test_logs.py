@@ -13,7 +13,7 @@ from support.processes import python
 PROGRAM = """
 import logging, os, structlog
 from gamekeeper.stream.logs import configure
-from gamekeeper.stream.kafka.security import Secret
+from gamekeeper.schemas.text import Secret
 configure(os.environ)
 log = structlog.get_logger("gamekeeper.stream")
 log.info("started", partitions=4, password=Secret("hunter2"))
