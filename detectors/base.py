@@ -49,13 +49,17 @@ OOD: Final = "ood"
 """The name under which it has `(n, 1)` scores, higher for inputs unlike the model's own data."""
 
 
+_NEVER: Final = np.empty(0, np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Consecutive queries of one account to one model, oldest first.
 
     `inputs` is `(n, *shape)` in the event's dtype, `labels` `(n,)` int64 (the model's top-1
     classes), `probabilities` `(n, k)` or None, `features` maps a featurizer's name to `(n, d)`
-    float32. `first` is the index of row 0 among the account's queries to the model.
+    float32, `times` `(n,)` int64 the events' times (us since 1970; several queries may share one,
+    and clocks may go back). `first` is the index of row 0 among the account's queries to the model.
     """
 
     first: int
@@ -63,6 +67,12 @@ class Batch:
     labels: NDArray[np.int64]
     probabilities: NDArray[Any] | None = None
     features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    times: NDArray[np.int64] = field(default_factory=lambda: _NEVER)
+
+    def __post_init__(self) -> None:
+        """Give queries whose time nobody knows one and the same."""
+        if self.times is _NEVER:
+            object.__setattr__(self, "times", np.zeros(len(self.labels), np.int64))
 
     def __len__(self) -> int:
         """Count the queries."""
@@ -77,6 +87,7 @@ class Batch:
             labels=self.labels[start:stop],
             probabilities=None if self.probabilities is None else self.probabilities[start:stop],
             features={name: values[start:stop] for name, values in self.features.items()},
+            times=self.times[start:stop],
         )
 
 

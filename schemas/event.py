@@ -36,18 +36,19 @@ from numpy.typing import NDArray
 
 from gamekeeper.schemas.errors import SchemaError, WrongKeyError
 from gamekeeper.schemas.tensor import Tensor, check_tensor
-from gamekeeper.schemas.wire import FAULTS, Number, Time, decoding_fault
+from gamekeeper.schemas.wire import FAULTS, YEAR_3000, Number, Time, decoding_fault
 
 SCHEMA: Final = 1
 EVENT_TYPE: Final = "gamekeeper.query"
 CONTENT_TYPE: Final = "application/vnd.msgpack"  # IANA's registered name
 
 # Softmax in float16, or rounded in transit, strays this far from [0, 1].
-_PROBABILITY_SLACK: Final = 1e-3
+PROBABILITY_SLACK: Final = 1e-3
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
-Label = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+LARGEST_LABEL: Final = 2**31 - 1
+Label = Annotated[int, Meta(ge=0, le=LARGEST_LABEL)]
 
 
 class QueryEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,14 +114,46 @@ def decode_event(payload: bytes, limits: Limits = DEFAULT_LIMITS) -> QueryEvent:
     """
     if not payload:
         raise SchemaError("$", "the record has no value; send one MessagePack map per request")
-    if len(payload) > limits.max_bytes:
-        raise SchemaError("$", f"{len(payload)} bytes, at most {limits.max_bytes}; split it")
+    _check_size(len(payload), limits)
     try:
         event = _decoder.decode(payload)
     except FAULTS as error:
         raise _decoding_fault(payload, error) from error
     _check(event, limits)
     return event
+
+
+def check_event(event: QueryEvent, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Check an event that was built here: whatever passes, `decode_event` would take.
+
+    Raises `SchemaError`, with the path to the first fault, and nothing else.
+    """
+    tensors = (event.inputs, event.probabilities, event.embedding)
+    nbytes = sum(len(each.data) for each in tensors if each is not None)
+    # Ids, framing and labels take far less than half of what is allowed: other events are small.
+    if 2 * nbytes > limits.max_bytes:
+        _check_size(len(encode_event(event)), limits)
+    _check_bounds(event)
+    _check(event, limits)
+
+
+def _check_size(nbytes: int, limits: Limits) -> None:
+    if nbytes > limits.max_bytes:
+        raise SchemaError("$", f"{nbytes} bytes, at most {limits.max_bytes}; split it")
+
+
+def _check_bounds(event: QueryEvent) -> None:
+    """Check what the types say and only decoding would look at."""
+    for name in ("id", "account", "model"):
+        if not getattr(event, name):
+            raise SchemaError(f"$.{name}", "is empty; give it at least one character")
+    if not 0 <= event.time < YEAR_3000:
+        raise SchemaError("$.time", f"{event.time} is no time in microseconds since 1970")
+    if not 0 < event.sampling <= 1:
+        raise SchemaError("$.sampling", f"{event.sampling:g} is no fraction above 0 and up to 1")
+    for row, label in enumerate(event.labels):
+        if not 0 <= label <= LARGEST_LABEL:
+            raise SchemaError(f"$.labels[{row}]", f"{label} is no class number from 0")
 
 
 def _check(event: QueryEvent, limits: Limits) -> None:
@@ -139,7 +172,7 @@ def _check(event: QueryEvent, limits: Limits) -> None:
     if event.probabilities is not None:
         values = _check_matrix(event.probabilities, "$.probabilities", rows)
         low, high = float(values.min()), float(values.max())
-        if low < -_PROBABILITY_SLACK or high > 1 + _PROBABILITY_SLACK:
+        if low < -PROBABILITY_SLACK or high > 1 + PROBABILITY_SLACK:
             raise SchemaError(
                 "$.probabilities.data",
                 f"values from {low:g} to {high:g}; send probabilities in [0, 1], not logits",

@@ -88,12 +88,12 @@ def check_tensor(tensor: Tensor, path: str, max_dims: int) -> NDArray[Any]:
     if size * dtype.itemsize != len(tensor.data) or min(shape) < 1:
         raise _size_fault(tensor, path, dtype.itemsize)
     array = np.frombuffer(tensor.data, dtype)
-    if not _is_sound(array, tensor.dtype):
+    if not is_sound(array, tensor.dtype):
         raise _value_fault(array.reshape(shape), path)
     return array.reshape(shape)
 
 
-def _is_sound(flat: NDArray[Any], name: str) -> bool:
+def is_sound(flat: NDArray[Any], name: str) -> bool:
     """Tell whether `(size,)` values are all finite, and proper booleans where they are bool."""
     if flat.dtype.kind == "f":
         return bool(np.isfinite(flat).all())

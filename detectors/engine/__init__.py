@@ -1,15 +1,16 @@
 """The engine: query events in; statistics and verdicts out, for the service and offline alike.
 
 `engine` runs a profile over events; `profile` says which detectors watch a model and when they
-alarm; `account` is one account's live state, `policy` turns statistics into findings, `run` and
-`closing` make the verdicts. A change here changes what replay and service say, both alike; what
+alarm; `account` is one account's live state, `policy` turns statistics into findings, `stretch`
+holds arrays of queries, which `scoring` scores; `verdicts` makes the verdicts, `closing` those that
+end a finding otherwise. A change here changes what replay and service say, both alike; what
 is saved (`account`) has a codec number.
 """
 
 from gamekeeper.detectors.engine.account import Account
 from gamekeeper.detectors.engine.arrival import Arrival, Key, Source
-from gamekeeper.detectors.engine.engine import Engine
-from gamekeeper.detectors.engine.featurizing import featurized
+from gamekeeper.detectors.engine.engine import Engine, Outcome
+from gamekeeper.detectors.engine.featurizing import featurized, with_features
 from gamekeeper.detectors.engine.policy import Standing
 from gamekeeper.detectors.engine.profile import (
     DetectorProfile,
@@ -21,7 +22,8 @@ from gamekeeper.detectors.engine.profile import (
     override,
     resolve,
 )
-from gamekeeper.detectors.engine.run import Outcome
+from gamekeeper.detectors.engine.scoring import Scored, score
+from gamekeeper.detectors.engine.stretch import Stretch
 
 __all__ = [
     "Account",
@@ -34,10 +36,14 @@ __all__ = [
     "Policy",
     "Profile",
     "Promise",
+    "Scored",
     "Source",
     "Standing",
+    "Stretch",
     "default_profile",
     "featurized",
     "override",
     "resolve",
+    "score",
+    "with_features",
 ]

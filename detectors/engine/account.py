@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gamekeeper.detectors.base import Detector, Segment
+from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
 from gamekeeper.detectors.catalog import build
 from gamekeeper.detectors.engine.policy import Standing
 from gamekeeper.detectors.engine.profile import Profile
@@ -56,6 +56,19 @@ class Account:
             self.detectors[each.detector] = build(each.detector, each.options)
             self.standings[each.detector] = Standing()
             self._setups[each.detector] = profile.setup(each)
+
+    def update(self, batch: Batch) -> dict[str, Floats]:
+        """Let all detectors take `n` queries; return each one's `(n,)` statistics.
+
+        For whoever judges the statistics himself: no alarm is raised and no detector reset.
+        """
+        found = {name: detector.update(batch) for name, detector in self.detectors.items()}
+        self.queries += len(batch)
+        return found
+
+    def open(self) -> list[str]:
+        """Name the detectors that have an open finding."""
+        return [name for name, each in self.standings.items() if each.finding is not None]
 
     def drain(self) -> list[tuple[str, Segment]]:
         """Hand out what the detectors' logs gained since the last call: `(detector, segment)`."""

@@ -1,18 +1,17 @@
-"""Verdicts that close a finding for another reason than its statistic."""
+"""Findings that are closed for another reason than their statistic."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from gamekeeper.detectors.engine.account import Account
 from gamekeeper.detectors.engine.arrival import Arrival, Source
-from gamekeeper.detectors.engine.policy import SEVERITIES, Standing, close
-from gamekeeper.detectors.engine.profile import Profile, Promise
+from gamekeeper.detectors.engine.policy import Standing, close
+from gamekeeper.detectors.engine.profile import Profile
+from gamekeeper.detectors.engine.verdicts import Cause, make
 from gamekeeper.schemas.order import CloseOrder
-from gamekeeper.schemas.verdict import Reason, Verdict, verdict_id
+from gamekeeper.schemas.verdict import Reason, Verdict
 
 
 def close_by_order(
@@ -22,9 +21,9 @@ def close_by_order(
     for name, standing in account.standings.items():
         if standing.finding == order.finding:
             evidence = {"analyst": order.analyst, "note": order.note}
-            verdict = _verdict(profile, account, name, Arrival(order, source), "analyst", evidence)
+            arrival = Arrival(order, source)
+            verdict = _close(profile, account, name, standing, arrival, "analyst", evidence)
             account.detectors[name].reset()
-            close(standing)
             return [verdict]
     return []
 
@@ -38,53 +37,32 @@ def close_earlier(profile: Profile, account: Account, arrival: Arrival) -> Itera
     for name, standing in [*account.standings.items(), *account.retired.items()]:
         if standing.finding is not None and standing.profile != profile.hash:
             evidence = {"profile": profile.hash}
-            yield _verdict(profile, account, name, arrival, "profile", evidence, standing)
-            close(standing)
+            yield _close(profile, account, name, standing, arrival, "profile", evidence)
     account.retired.clear()
 
 
-def _verdict(
+def _close(
     profile: Profile,
     account: Account,
     name: str,
+    standing: Standing,
     arrival: Arrival,
     reason: Reason,
     evidence: dict[str, Any],
-    standing: Standing | None = None,
 ) -> Verdict:
-    """Make the verdict, whose id is that of no earlier query: the next one's."""
-    standing = standing or account.standings[name]
-    assert standing.finding is not None
+    """Close a finding; its verdict's id is that of no earlier query: the next one's."""
     event, source = arrival[:2]
-    promise = profile.promise if standing.profile == profile.hash else Promise()
-    names = (standing.profile, name, event.account, event.model, account.first_time)
-    return Verdict(
-        id=verdict_id(*names, account.queries, "close"),
-        activity="close",
-        finding=standing.finding,
-        account=event.account,
-        model=event.model,
-        detector=name,
-        statistic=standing.statistic,
-        threshold=standing.threshold,
-        severity=SEVERITIES[standing.severity],
-        reason=reason,
-        agreeing=tuple(
-            sorted(
-                other
-                for other, each in account.standings.items()
-                if each.finding is not None and each is not standing
-            )
-        ),
-        queries=account.queries,
-        query=max(0, account.queries - 1),
+    cause = Cause(
+        key=(event.account, event.model),
         first_time=account.first_time,
-        last_time=event.time,
-        evidence=evidence,
-        profile=standing.profile,
-        promise=msgspec.to_builtins(promise),
-        topic=source.topic,
-        partition=source.partition,
-        offset=source.offset,
-        row=0,
+        index=account.queries,
+        queries=account.queries,
+        time=event.time,
+        source=source,
     )
+    agreeing = [other for other in account.open() if account.standings[other] is not standing]
+    verdict = make(
+        profile, name, standing, "close", reason, cause, agreeing=agreeing, evidence=evidence
+    )
+    close(standing)
+    return verdict

@@ -7,23 +7,33 @@ the live service gave. It holds the accounts' live state; where that is kept, is
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import compress, groupby
+from itertools import compress, groupby, pairwise
+from typing import NamedTuple
 
-import numpy as np
-
-from gamekeeper.detectors.base import Detector, Featurizer
+from gamekeeper.detectors.base import Featurizer, Floats
 from gamekeeper.detectors.engine.account import Account
-from gamekeeper.detectors.engine.arrival import Arrival, Key, Source
+from gamekeeper.detectors.engine.arrival import Arrival, Key
 from gamekeeper.detectors.engine.closing import close_by_order, close_earlier
 from gamekeeper.detectors.engine.featurizing import featurized
-from gamekeeper.detectors.engine.policy import Standing, close, judge
-from gamekeeper.detectors.engine.profile import DetectorProfile, Profile
-from gamekeeper.detectors.engine.run import Found, Outcome, Run, signature
+from gamekeeper.detectors.engine.profile import Profile
+from gamekeeper.detectors.engine.scoring import score
+from gamekeeper.detectors.engine.stretch import signature, stretch_of
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.order import CloseOrder
-from gamekeeper.schemas.verdict import finding_id
+from gamekeeper.schemas.verdict import Verdict
 
-__all__ = ["Arrival", "Engine", "Key", "Outcome", "Source"]
+
+class Outcome(NamedTuple):
+    """What one event led to.
+
+    `first` is the index of its first query among the account's; `statistics` maps each detector
+    to its `(n,)` statistics, NaN where not ready, and is empty for a model that is not watched.
+    """
+
+    arrival: Arrival
+    first: int
+    statistics: dict[str, Floats]
+    verdicts: list[Verdict]
 
 
 class Engine:
@@ -91,51 +101,20 @@ class Engine:
     def _run(self, account: Account, arrivals: list[Arrival]) -> Iterator[Outcome]:
         """Take consecutive arrivals of one kind."""
         if isinstance(arrivals[0].event, QueryEvent):
-            yield from self._score(Run(account, self.profile, arrivals))
+            yield from self._score(account, arrivals)
         for arrival in arrivals:
             if isinstance(arrival.event, CloseOrder):
                 verdicts = close_by_order(self.profile, account, arrival.event, arrival.source)
                 yield Outcome(arrival, account.queries, {}, verdicts)
 
-    def _score(self, run: Run) -> Iterator[Outcome]:
-        if run.account.queries == 0:
-            run.account.first_time = run.arrivals[0].event.time
-        for each in self.profile.detectors:
-            self._detect(run, each)
-        run.account.queries += len(run.batch)
-        yield from run.outcomes()
-
-    def _detect(self, run: Run, each: DetectorProfile) -> None:
-        detector = run.account.detectors[each.detector]
-        standing = run.account.standings[each.detector]
-        scores = run.statistics[each.detector] = np.empty(len(run.batch))
-        start = 0
-        while start < len(run.batch):
-            scores[start:] = detector.update(run.batch[start:])
-            stop = self._judge(run, each, detector, standing, start)
-            start = len(run.batch) if stop is None else stop
-
-    def _judge(
-        self, run: Run, each: DetectorProfile, detector: Detector, standing: Standing, start: int
-    ) -> int | None:
-        """Turn statistics from `start` on into findings; say where a reset detector goes on."""
-        assert each.threshold is not None  # resolved with the profile
-        changes = judge(
-            standing,
-            run.statistics[each.detector][start:],
-            run.times[start:],
-            threshold=each.threshold,
-            policy=self.profile.policy,
-            profile=self.profile.hash,
-            name=lambda row: finding_id(*run.names(each), run.batch.first + start + row),
-        )
-        for change in changes:
-            run.found.append(Found(each, start + change.row, change, detector.evidence(change.row)))
-            if self.profile.policy.mode == "reset":
-                detector.reset()
-                close(standing)
-                return start + change.row + 1
-        return None
+    def _score(self, account: Account, arrivals: list[Arrival]) -> Iterator[Outcome]:
+        """Score a stretch and cut what was found into one outcome per event."""
+        stretch = stretch_of(arrivals, account.queries)
+        scored = score(self.profile, account, stretch)
+        for number, (begin, end) in enumerate(pairwise(stretch.starts.tolist())):
+            statistics = {name: scores[begin:end] for name, scores in scored.statistics.items()}
+            first = stretch.batch.first + begin
+            yield Outcome(arrivals[number], first, statistics, scored.verdicts[number])
 
 
 def _by_account(arrivals: Sequence[Arrival]) -> dict[Key, list[int]]:

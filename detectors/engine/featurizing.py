@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import EMBEDDING, Featurizer
+from gamekeeper.detectors.base import EMBEDDING, Batch, Featurizer
 from gamekeeper.detectors.engine.arrival import Arrival
 from gamekeeper.detectors.engine.stacking import Kind, kind, stack
 from gamekeeper.schemas.event import QueryEvent
@@ -37,6 +38,17 @@ def featurized(featurizers: Sequence[Featurizer], arrivals: Sequence[Arrival]) -
         arrival._replace(features=found.get(place, {})) if arrival.features is None else arrival
         for place, arrival in enumerate(arrivals)
     ]
+
+
+def with_features(featurizers: Sequence[Featurizer], batch: Batch) -> Batch:
+    """Add to a batch the features that it lacks and that a network makes of such rows."""
+    accepted = [
+        each
+        for each in featurizers
+        if each.name not in batch.features and each.accepts(batch.inputs.shape[1:])
+    ]
+    made = {each.name: each(batch.inputs) for each in accepted}
+    return replace(batch, features={**batch.features, **made})
 
 
 def _run(

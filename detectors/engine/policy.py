@@ -40,13 +40,12 @@ class Standing(msgspec.Struct, array_like=True):
 
 
 class Change(NamedTuple):
-    """A change of standing, caused by row `row` of a batch."""
+    """A change caused by row `row` of a batch; `standing` is a copy, made at that row."""
 
     row: int
     activity: Activity
     reason: Reason
-    finding: str
-    severity: Severity
+    standing: Standing
 
 
 def severity(statistic: float, threshold: float) -> int:
@@ -112,5 +111,4 @@ def close(standing: Standing) -> None:
 
 
 def _change(row: int, activity: Activity, reason: Reason, standing: Standing) -> Change:
-    assert standing.finding is not None
-    return Change(row, activity, reason, standing.finding, SEVERITIES[standing.severity])
+    return Change(row, activity, reason, msgspec.structs.replace(standing))

@@ -22,11 +22,18 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from gamekeeper.detectors.base import EMBEDDING, Batch
+from gamekeeper.detectors.engine import Source, Stretch
 from gamekeeper.replay.traces.store import Contents, Life, Rows, decode, file_of
 from gamekeeper.replay.traces.tracefiles import SAMPLE, SAMPLE_NAME, trace_files
 from gamekeeper.schemas.errors import TraceError
-from gamekeeper.schemas.event import QueryEvent
-from gamekeeper.schemas.tables import QUERIES, events_from_rows
+from gamekeeper.schemas.event import DEFAULT_LIMITS, QueryEvent
+from gamekeeper.schemas.tables import (
+    QUERIES,
+    arrays_from_rows,
+    event_starts,
+    events_from_rows,
+)
 
 __all__ = [
     "SAMPLE",
@@ -39,7 +46,7 @@ __all__ = [
     "trace_files",
 ]
 
-_BLOCK_ROW = re.compile(r"^row \d+, ")
+_ROW = re.compile(r"^row (\d+)[,:] ")
 _BLOCK = 256  # rows that are put together at once: the unit of memory
 
 
@@ -106,9 +113,37 @@ class TraceStore:
         """Count the queries."""
         return len(self._order)
 
-    def life(self, life: Life) -> Iterator[TraceEvent]:
-        """Read one life, query after query."""
-        return self._read(np.arange(life.start, life.start + life.queries))
+    def stretches(self, life: Life, size: int) -> Iterator[Stretch]:
+        """Read one life as arrays: whole events, in stretches of about `size` queries at most.
+
+        An event longer than that is a stretch of its own. An event's source is the trace, with its
+        number in the life. Raises `TraceError`, with the file and the row, on faulty rows.
+        """
+        begin, take, number = life.start, size, 0
+        end = life.start + life.queries
+        while begin < end:
+            rows = self._order[begin : min(begin + take, end)]
+            table = self._table(rows)
+            whole = len(rows) if begin + take >= end else int(event_starts(_only(table))[-1])
+            if not whole and take <= DEFAULT_LIMITS.max_rows:
+                take *= 2  # its first event goes on
+                continue
+            for stretch in self._stretches(table.slice(0, whole or None), rows, life, number):
+                yield stretch
+                number += len(stretch.sources)
+            begin, take = begin + whole, size
+
+    def _stretches(self, table: pa.Table, rows: Rows, life: Life, number: int) -> Iterator[Stretch]:
+        first = int(table["query"][0].as_py())
+        with self._faults_located(rows):
+            runs = arrays_from_rows(table)
+        for run in runs:
+            events = len(run.starts) - 1
+            features = {} if run.embedding is None else {EMBEDDING: run.embedding}
+            batch = Batch(first, run.inputs, run.labels, run.probabilities, features, run.times)
+            sources = [Source(life.trace, 0, number + each) for each in range(events)]
+            yield Stretch((life.account, life.model), batch, sources, run.starts)
+            first, number = first + len(batch), number + events
 
     def events(self) -> Iterator[TraceEvent]:
         """Read everything by time; what is due at the same moment comes life by life."""
@@ -138,7 +173,7 @@ class TraceStore:
         synthetic = table["synthetic"].to_pylist()
         rounds = table["round"].to_pylist()
         at = 0
-        try:
+        with self._faults_located(rows):
             for event in events_from_rows(table):
                 life, end = self.lives[owners[at]], at + len(event)
                 yield TraceEvent(
@@ -151,10 +186,18 @@ class TraceStore:
                     due=due[at],
                 )
                 at = end
+
+    @contextmanager
+    def _faults_located(self, rows: Rows) -> Iterator[None]:
+        """Name file and row of a fault that was counted among `rows` of the store."""
+        try:
+            yield
         except TraceError as error:
-            first, path = file_of(self._files, int(rows[at]))
-            reason = _BLOCK_ROW.sub("", str(error))  # counted within the block, not in the file
-            raise TraceError(f"{path}: row {int(rows[at]) - first}: {reason}") from error
+            found = _ROW.match(str(error))
+            row = int(rows[int(found[1]) if found else 0])
+            first, path = file_of(self._files, row)
+            reason = _ROW.sub("", str(error))
+            raise TraceError(f"{path}: row {row - first}: {reason}") from error
 
     def _table(self, rows: Rows) -> pa.Table:
         """Copy rows together from slices of the memory-mapped batches."""
@@ -168,3 +211,9 @@ class TraceStore:
             for number in [int(numbers[begin])]
         ]
         return pa.Table.from_batches(parts, schema=QUERIES).combine_chunks()
+
+
+def _only(table: pa.Table) -> pa.RecordBatch:
+    """Give the one batch of a table whose chunks are combined."""
+    [batch] = table.to_batches()
+    return batch

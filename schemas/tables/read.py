@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -11,25 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gamekeeper.schemas.errors import SchemaError, TraceError
-from gamekeeper.schemas.event import (
-    DEFAULT_LIMITS,
-    Limits,
-    QueryEvent,
-    decode_event,
-    encode_event,
-)
+from gamekeeper.schemas.event import DEFAULT_LIMITS, Limits, QueryEvent, check_event
 from gamekeeper.schemas.tables.columns import QUERIES, arrow
+from gamekeeper.schemas.tables.lists import Lists, binary, lists
 from gamekeeper.schemas.tensor import Tensor
 
-_IDENTITY: Final = ("event", "account", "model")
-
-
-class _Lists(NamedTuple):
-    """A list or binary column, cut up: row i is `values[offsets[i]:offsets[i + 1]]`."""
-
-    offsets: NDArray[np.int32]
-    values: Any
-    valid: NDArray[np.bool_]
+IDENTITY: Final = ("event", "account", "model")
+"""The columns that tell events apart."""
 
 
 def events_from_rows(
@@ -40,7 +28,7 @@ def events_from_rows(
     Consecutive rows with one `event`, `account` and `model`, numbered 0, 1, ... in `row`, are one
     event. Columns are taken by name; those that may be null may be absent. Raises `TraceError`,
     with the number of the row counted from 0 over all batches, for a missing column, rows of an
-    event that do not fit together, and events that `decode_event` would refuse.
+    event that do not fit together, and events that `check_event` refuses.
     """
     batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
     rest: pa.RecordBatch | None = None
@@ -49,7 +37,7 @@ def events_from_rows(
         batch = _with_columns(raw, number + (rest.num_rows if rest else 0))
         if rest is not None:
             batch = arrow.concat_batches([rest, batch])
-        starts = _starts(batch)
+        starts = event_starts(batch)
         if len(starts) == 0:
             continue
         yield from _events(batch, starts, number, limits)
@@ -84,13 +72,13 @@ def _with_columns(batch: pa.RecordBatch, number: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=QUERIES)
 
 
-def _starts(batch: pa.RecordBatch) -> NDArray[np.int64]:
+def event_starts(batch: pa.RecordBatch) -> NDArray[np.int64]:
     """Find the rows with which events begin."""
     if batch.num_rows == 0:
         return np.empty(0, np.int64)
     begins = batch.column("row").to_numpy() == 0
     begins[0] = True
-    for name in _IDENTITY:
+    for name in IDENTITY:
         column = batch.column(name)
         changed = pc.not_equal(column.slice(1), column.slice(0, batch.num_rows - 1))
         begins[1:] |= changed.to_numpy(zero_copy_only=False)
@@ -102,7 +90,7 @@ def _events(
 ) -> Iterator[QueryEvent]:
     """Make the events between consecutive bounds; the batch's row 0 is row `number`."""
     heads = arrow.array(bounds[:-1])
-    text = {name: batch.column(name).take(heads).to_pylist() for name in (*_IDENTITY, "dtype")}
+    text = {name: batch.column(name).take(heads).to_pylist() for name in (*IDENTITY, "dtype")}
     reader = _Reader(batch)
     for index, (start, stop) in enumerate(
         zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
@@ -110,7 +98,8 @@ def _events(
         names = {name: values[index] for name, values in text.items()}
         try:
             reader.check(start, stop)
-            event = decode_event(encode_event(reader.event(start, stop, names)), limits)
+            event = reader.event(start, stop, names)
+            check_event(event, limits)
         except (SchemaError, TraceError) as error:
             raise TraceError(f"row {number + start}, event {names['event']!r}: {error}") from error
         yield event
@@ -125,10 +114,10 @@ class _Reader:
         self.time = batch.column("time").cast(pa.int64()).to_numpy()
         self.label = batch.column("label").to_numpy()
         self.dtype = batch.column("dtype")
-        self.tensor = _binary(batch.column("tensor"))
-        self.shape = _lists(batch.column("shape"))
-        self.probabilities = _lists(batch.column("probabilities"))
-        self.embedding = _lists(batch.column("embedding"))
+        self.tensor = binary(batch.column("tensor"))
+        self.shape = lists(batch.column("shape"))
+        self.probabilities = lists(batch.column("probabilities"))
+        self.embedding = lists(batch.column("embedding"))
 
     def check(self, start: int, stop: int) -> None:
         """Raise `TraceError` where rows do not make one event."""
@@ -167,21 +156,7 @@ class _Reader:
         )
 
 
-def _binary(column: Any) -> _Lists:
-    _, offsets, data = column.buffers()
-    cut = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
-    return _Lists(cut, memoryview(data or b""), np.ones(len(column), np.bool_))
-
-
-def _lists(column: Any) -> _Lists:
-    return _Lists(
-        column.offsets.to_numpy(),
-        column.values.to_numpy(zero_copy_only=False),
-        column.is_valid().to_numpy(zero_copy_only=False),
-    )
-
-
-def _table(lists: _Lists, start: int, stop: int, name: str) -> NDArray[Any] | None:
+def _table(lists: Lists, start: int, stop: int, name: str) -> NDArray[Any] | None:
     """Stack the rows' lists into `(n, k)`; None where all are null."""
     valid = lists.valid[start:stop]
     if not valid.any():

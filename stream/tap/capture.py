@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gamekeeper.schemas.errors import SchemaError
 from gamekeeper.schemas.event import Limits, QueryEvent
-from gamekeeper.schemas.tensor import Tensor
+from gamekeeper.schemas.tensor import DTYPES, Tensor
 
 # Below a broker's default message.max.bytes (1,048,588), with room for ids and framing.
 EVENT_BYTES: Final = 1_000_000
@@ -67,7 +67,10 @@ def _array(raw: Raw) -> NDArray[Any]:
 
 
 def _tensor(raw: Raw) -> Tensor:
-    return Tensor.from_array(_array(raw))
+    data, dtype, shape = raw
+    if DTYPES.get(dtype.name) == dtype:
+        return Tensor(dtype.name, shape, data)
+    return Tensor.from_array(_array(raw))  # another byte order, or a dtype that is refused
 
 
 class Sheet:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from gamekeeper.schemas.errors import BrokerError, SchemaError
 from gamekeeper.schemas.event import (
-    decode_event,
+    check_event,
     encode_event,
     event_headers,
     event_key,
@@ -84,10 +84,9 @@ class Writer(NamedTuple):
     def record(self, request: Request, new_id: str) -> Record:
         """Write the request as a Kafka record that the service accepts; else `SchemaError`."""
         event = request.event(new_id, self.model, self.model_version, self.sampling)
-        payload = encode_event(event)
-        decode_event(payload)  # what the service would put aside as a dead letter is not sent
+        check_event(event)  # what the service would put aside as a dead letter is not sent
         headers = event_headers(event, self.source)
-        return Record(self.topic, event_key(event.account), payload, headers)
+        return Record(self.topic, event_key(event.account), encode_event(event), headers)
 
 
 class Publisher:

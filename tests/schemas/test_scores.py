@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gamekeeper.detectors.engine import Arrival, Outcome, Source
 from gamekeeper.schemas.errors import SchemaError
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.scores import decode_scores, encode_scores
@@ -24,9 +23,7 @@ EVENT = QueryEvent(
 
 
 def _payload() -> bytes:
-    arrival = Arrival(EVENT, Source("queries", 0, 0))
-    outcome = Outcome(arrival, 3, {"prada": np.array([np.nan, 0.5])}, [])
-    return encode_scores(EVENT, outcome.first, outcome.statistics)
+    return encode_scores(EVENT, 3, {"prada": np.array([np.nan, 0.5])})
 
 
 def test_scores_survive_the_wire() -> None:

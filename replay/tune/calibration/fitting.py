@@ -24,9 +24,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD, OOD, Featurizer, Floats
-from gamekeeper.detectors.engine import Profile, featurized, resolve
-from gamekeeper.replay.traces import Life, TraceEvent, TraceStore
+from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD, OOD, Batch, Featurizer, Floats
+from gamekeeper.detectors.engine import Profile, resolve, with_features
+from gamekeeper.replay.traces import Life, TraceStore
 from gamekeeper.replay.tune.calibration.maxima import first_queries
 from gamekeeper.replay.tune.evaluation import BATCH, shard
 from gamekeeper.replay.tune.processes import over_shards
@@ -132,22 +132,21 @@ def _read_shard(
 ) -> list[Reading]:
     store = TraceStore(folder)
     featurizers = load_networks(profile, networks)
-    return [_read(featurizers, life, store.life(life), queries) for life in lives]
+    return [
+        _read(featurizers, first_queries(store.stretches(life, BATCH), queries)) for life in lives
+    ]
 
 
-def _read(
-    featurizers: Sequence[Featurizer], life: Life, events: Iterable[TraceEvent], queries: int
-) -> Reading:
+def _read(featurizers: Sequence[Featurizer], batches: Iterable[Batch]) -> Reading:
     embeddings, likelihoods, scores = [], [], []
-    for arrivals in first_queries(life, events, queries, BATCH):
-        for arrival in featurized(featurizers, arrivals):
-            features = arrival.features or {}
-            if EMBEDDING in features:
-                embeddings.append(features[EMBEDDING])
-            if LIKELIHOOD in features:
-                likelihoods.append(features[LIKELIHOOD])
-            if OOD in features:
-                scores.append(features[OOD][:, 0])
+    for batch in batches:
+        features = with_features(featurizers, batch).features
+        if EMBEDDING in features:
+            embeddings.append(features[EMBEDDING])
+        if LIKELIHOOD in features:
+            likelihoods.append(features[LIKELIHOOD])
+        if OOD in features:
+            scores.append(features[OOD][:, 0])
     mean = float(np.mean(np.concatenate(likelihoods), dtype=np.float64)) if likelihoods else None
     return Reading(
         nearest(np.concatenate(embeddings)) if embeddings else np.empty(0),

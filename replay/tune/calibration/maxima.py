@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
-from gamekeeper.detectors.engine import Arrival, Engine, Profile, Source
-from gamekeeper.replay.traces import Life, TraceEvent, TraceStore
+from gamekeeper.detectors.base import Batch
+from gamekeeper.detectors.engine import Account, Profile, Stretch, with_features
+from gamekeeper.replay.traces import Life, TraceStore
 from gamekeeper.replay.tune.evaluation import BATCH, shard
 from gamekeeper.replay.tune.processes import over_shards
 from gamekeeper.stream.profile_files import load_networks
@@ -47,15 +47,8 @@ def measure(
     come in the order of `lives` and depend neither on `jobs` nor on `batch`. `advance` is told the
     lives done so far and in all. Raises `TraceError` for faulty traces.
     """
-    # Without thresholds no alarm resets a detector: what is measured goes up to the first alarm.
-    quiet = msgspec.structs.replace(
-        profile,
-        detectors=tuple(
-            msgspec.structs.replace(each, threshold=math.inf) for each in profile.detectors
-        ),
-    )
     results: dict[int, list[Maxima]] = {}
-    work = partial(_measure_shard, store.folder, quiet, networks, queries, batch)
+    work = partial(_measure_shard, store.folder, profile, networks, queries, batch)
     done = 0
     for number, found in over_shards(work, shard(lives), jobs):
         results[number] = found
@@ -75,44 +68,28 @@ def _measure_shard(
 ) -> list[Maxima]:
     store = TraceStore(folder)
     featurizers = load_networks(profile, networks)
-    return [
-        Maxima(
-            life, life_maxima(Engine(profile, featurizers), life, store.life(life), queries, batch)
-        )
-        for life in lives
-    ]
+    found = []
+    for life in lives:
+        parts = first_queries(store.stretches(life, batch), queries)
+        batches = (with_features(featurizers, part) for part in parts)
+        found.append(Maxima(life, life_maxima(Account(profile), batches, queries)))
+    return found
 
 
-def life_maxima(
-    engine: Engine, life: Life, events: Iterable[TraceEvent], queries: int, batch: int
-) -> dict[str, float]:
-    """Run a life's first `queries` queries through a fresh engine; give each detector's maximum.
-
-    An event that goes beyond them counts up to there only.
-    """
-    maxima = {each.detector: -math.inf for each in engine.profile.detectors}
-    for arrivals in first_queries(life, events, queries, batch):
-        for outcome in engine.process(arrivals):
-            for name, statistics in outcome.statistics.items():
-                within = statistics[: queries - outcome.first]
-                # fmax passes over NaN, which is "not yet ready".
-                maxima[name] = float(np.fmax.reduce(within, initial=maxima[name]))
+def life_maxima(account: Account, batches: Iterable[Batch], queries: int) -> dict[str, float]:
+    """Let a new account take a life's first `queries` queries; give each detector's maximum."""
+    maxima = dict.fromkeys(account.detectors, -math.inf)
+    for batch in batches:
+        for name, statistics in account.update(batch).items():
+            within = statistics[: queries - batch.first]
+            # fmax passes over NaN, which is "not yet ready".
+            maxima[name] = float(np.fmax.reduce(within, initial=maxima[name]))
     return maxima
 
 
-def first_queries(
-    life: Life, events: Iterable[TraceEvent], queries: int, size: int
-) -> Iterator[list[Arrival]]:
-    """Collect events up to `size` queries, until `queries` are reached; an event is never cut."""
-    arrivals: list[Arrival] = []
-    begin = end = 0
-    for number, each in enumerate(events):
-        arrivals.append(Arrival(each.event, Source(life.trace, 0, number)))
-        end = each.first + len(each.event)
-        if end >= queries:
-            break
-        if end - begin >= size:
-            yield arrivals
-            arrivals, begin = [], end
-    if arrivals:
-        yield arrivals
+def first_queries(stretches: Iterable[Stretch], queries: int) -> Iterator[Batch]:
+    """Give a life's batches until `queries` queries are reached; the last one may go beyond."""
+    for stretch in stretches:
+        yield stretch.batch
+        if stretch.batch.first + len(stretch.batch) >= queries:
+            return

@@ -119,7 +119,7 @@ def _score_shard(work: _Work, number: int, lives: Sequence[Life]) -> list[LifeRe
     featurizers = load_networks(work.profile, work.networks)
     results, scores, verdicts = [], [], []
     for life in lives:
-        scored = score_life(work.profile, featurizers, life, store.life(life), work.batch)
+        scored = score_life(work.profile, featurizers, life, store.stretches(life, work.batch))
         results.append(LifeResult(life, scored.tallies))
         scores.append(scored.scores)
         verdicts.extend(scored.verdicts)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gamekeeper.detectors.engine import Policy, Standing
-from gamekeeper.detectors.engine.policy import MICROSECONDS, Change, judge
+from gamekeeper.detectors.engine.policy import MICROSECONDS, SEVERITIES, Change, judge
 
 LATCH = Policy()
 
@@ -42,7 +42,7 @@ def test_the_first_statistic_above_opens_one_finding_that_stays_open():
     """A latched finding does not close because the statistic falls again."""
     standing = Standing()
     assert walk(standing, [0.5, 1.5, 0.2, 1.4]) == [
-        Change(1, "create", "threshold", "from-1", "medium")
+        Change(1, "create", "threshold", Standing("from-1", 1.5, 1, MICROSECONDS, "p", 1.0))
     ]
     assert standing.finding == "from-1"
 
@@ -50,19 +50,19 @@ def test_the_first_statistic_above_opens_one_finding_that_stays_open():
 def test_a_rising_severity_updates_the_finding_once_per_grade():
     """Updates come when the grade rises, not with every query."""
     changes = walk(Standing(), [1.5, 2.0, 2.5, 1.5, 9.0, 9.0])
-    assert [(c.row, c.activity, c.severity) for c in changes] == [
+    assert [(c.row, c.activity, SEVERITIES[c.standing.severity]) for c in changes] == [
         (0, "create", "medium"),
         (1, "update", "high"),
         (4, "update", "critical"),
     ]
-    assert {c.finding for c in changes} == {"from-0"}
+    assert {c.standing.finding for c in changes} == {"from-0"}
 
 
 def test_a_quiet_finding_expires_and_the_next_alarm_opens_another():
     """`close_after` seconds without an alarm close the finding at the next query."""
     standing = Standing()
     changes = walk(standing, [1.5, 0.1, 0.1, 0.1, 1.5], Policy(close_after=2.0))
-    assert [(c.row, c.activity, c.finding) for c in changes] == [
+    assert [(c.row, c.activity, c.standing.finding) for c in changes] == [
         (0, "create", "from-0"),
         (3, "close", "from-0"),
         (4, "create", "from-4"),

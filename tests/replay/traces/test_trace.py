@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gamekeeper.detectors.engine import Source, Stretch
 from gamekeeper.replay.traces import SAMPLE, open_trace, read_trace, trace_files
 from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.event import QueryEvent
@@ -108,8 +109,10 @@ def test_a_trace_without_names_is_called_by_its_path(tmp_path: Path) -> None:
     with open_trace([tmp_path / "march", tmp_path / "april.parquet"]) as store:
         assert [life.trace for life in store.lives] == ["april", "march"]
         assert [life.kind for life in store.lives] == [None, None]
-        for life in store.lives:
-            assert [each.event for each in store.life(life)] == events(accounts=1, each=2)
+        read = list(store.events())
+    for trace in ("april", "march"):
+        own = [each.event for each in read if each.trace == trace]
+        assert own == events(accounts=1, each=2)
 
 
 def test_columns_that_may_be_null_may_be_missing(tmp_path: Path) -> None:
@@ -186,9 +189,41 @@ def test_faults_are_said_with_the_file(tmp_path: Path, fault: str) -> None:
     table = pq.read_table(write_trace(tmp_path / "bad.parquet", events(accounts=1, each=6)))
     pq.write_table(change(table), tmp_path / "bad.parquet")
     paths = [tmp_path / "bad.parquet"] if fault == "no rows" else [good, tmp_path / "bad.parquet"]
-    with pytest.raises(TraceError, match=message) as caught:
-        list(read_trace(paths))
-    assert str(tmp_path / "bad.parquet") in str(caught.value)
+    for read in (read_trace, read_arrays):
+        with pytest.raises(TraceError, match=message) as caught:
+            list(read(paths))
+        assert str(tmp_path / "bad.parquet") in str(caught.value)
+
+
+def read_arrays(paths: list[Path], size: int = 5) -> list[Stretch]:
+    """Read traces life by life, as arrays."""
+    with open_trace(paths) as store:
+        return [each for life in store.lives for each in store.stretches(life, size)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_arrays_are_those_of_the_events(tmp_path: Path, size: int) -> None:
+    """Whatever the size of the stretches, a life's arrays and sources are its events', in order."""
+    made = events(accounts=2, each=20)
+    path = write_trace(tmp_path / "a.parquet", made, trace="t")
+    for account in ("account 0", "account 1"):
+        own = [event for event in made if event.account == account]
+        stretches = [each for each in read_arrays([path], size) if each.key[0] == account]
+        batches = [each.batch for each in stretches]
+        assert [batch.first for batch in batches] == np.cumsum([0, *map(len, batches)])[
+            :-1
+        ].tolist()
+        inputs = np.concatenate([batch.inputs for batch in batches])
+        np.testing.assert_array_equal(inputs, np.concatenate([e.inputs.array() for e in own]))
+        labels = [label for batch in batches for label in batch.labels.tolist()]
+        assert labels == [label for event in own for label in event.labels]
+        times = [time for batch in batches for time in batch.times.tolist()]
+        assert times == [event.time for event in own for _ in event.labels]
+        sources = [source for each in stretches for source in each.sources]
+        assert sources == [Source("t", 0, number) for number in range(len(own))]
+        sizes = [size for each in stretches for size in np.diff(each.starts).tolist()]
+        assert sizes == [len(event) for event in own]
+        assert all(len(batch) <= max(size, 3) for batch in batches)
 
 
 def test_what_is_no_trace(tmp_path: Path) -> None:

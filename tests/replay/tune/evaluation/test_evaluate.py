@@ -209,11 +209,11 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_trace(["sample"]) as store:
         chosen = [life for life in store.lives if life.kind == "benign"][:2]
         chosen += [life for life in store.lives if life.kind in {"papernot", "tramer"}]
+        accounts = {life.account for life in chosen}
         rows = [
             many_query_rows([each.event], [each.first], trace=each.trace, kind=each.kind)
-            for life in chosen
-            for each in store.life(life)
-            if each.first + len(each.event) <= 300
+            for each in store.events()
+            if each.event.account in accounts and each.first + len(each.event) <= 300
         ]
     write_parquet(pa.Table.from_batches(rows, schema=QUERIES), path)
     return path

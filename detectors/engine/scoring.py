@@ -1,0 +1,144 @@
+"""A stretch scored: every detector's statistics, and the verdicts that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gamekeeper.detectors.base import Floats
+from gamekeeper.detectors.engine.account import Account
+from gamekeeper.detectors.engine.arrival import Key
+from gamekeeper.detectors.engine.policy import Change, close, judge
+from gamekeeper.detectors.engine.profile import DetectorProfile, Profile
+from gamekeeper.detectors.engine.stretch import Stretch
+from gamekeeper.detectors.engine.verdicts import Cause, make
+from gamekeeper.schemas.verdict import Verdict, finding_id
+
+
+class Scored(NamedTuple):
+    """What the detectors say of a stretch of `n` queries.
+
+    `statistics` maps each detector to its `(n,)` statistics, NaN where not ready; `verdicts` has,
+    for each of the stretch's events, those that its queries caused.
+    """
+
+    statistics: dict[str, Floats]
+    verdicts: list[list[Verdict]]
+
+
+class _Found(NamedTuple):
+    """A change of one detector's standing, at a row of the stretch, with its evidence."""
+
+    detector: str
+    row: int
+    change: Change
+    evidence: dict[str, Any]
+
+
+def score(profile: Profile, account: Account, stretch: Stretch) -> Scored:
+    """Let the account's detectors take a stretch, and judge what they say by the profile.
+
+    Should a detector raise, the account is in an undefined state: drop it and restore it.
+    """
+    if account.queries == 0:
+        account.first_time = int(stretch.batch.times[0])
+    opened = account.open()
+    statistics: dict[str, Floats] = {}
+    found: list[_Found] = []
+    for each in profile.detectors:
+        scores = statistics[each.detector] = np.empty(len(stretch.batch))
+        found += _detect(profile, account, stretch, each, scores)
+    account.queries += len(stretch.batch)
+    verdicts: list[list[Verdict]] = [[] for _ in stretch.sources]
+    for one in found:
+        agreeing = _agreeing(opened, found, one.row, latch=profile.policy.mode == "latch")
+        verdict = _verdict(profile, account, stretch, one, agreeing)
+        verdicts[stretch.event(one.row)].append(verdict)
+    return Scored(statistics, verdicts)
+
+
+def _detect(
+    profile: Profile, account: Account, stretch: Stretch, each: DetectorProfile, scores: Floats
+) -> Iterator[_Found]:
+    """Fill in one detector's statistics; give the changes of its standing."""
+    detector = account.detectors[each.detector]
+    standing = account.standings[each.detector]
+    batch, start = stretch.batch, 0
+    while start < len(batch):
+        rest = batch[start:]
+        scores[start:] = detector.update(rest)
+        changes = judge(
+            standing,
+            scores[start:],
+            rest.times,
+            threshold=_threshold(each),
+            policy=profile.policy,
+            profile=profile.hash,
+            name=partial(_finding, profile, account, stretch.key, each.detector, rest.first),
+        )
+        stop = len(batch)
+        for change in changes:
+            row = start + change.row
+            yield _Found(each.detector, row, change, detector.evidence(change.row))
+            if profile.policy.mode == "reset":
+                detector.reset()
+                close(standing)
+                stop = row + 1
+                break
+        start = stop
+
+
+def _finding(
+    profile: Profile, account: Account, key: Key, detector: str, first: int, row: int
+) -> str:
+    return finding_id(profile.hash, detector, *key, account.first_time, first + row)
+
+
+def _threshold(each: DetectorProfile) -> float:
+    assert each.threshold is not None  # resolved with the profile
+    return each.threshold
+
+
+def _agreeing(
+    opened: Collection[str], found: Sequence[_Found], row: int, *, latch: bool
+) -> list[str]:
+    """Name the detectors that hold the account for an attacker after a row.
+
+    `opened` are those that did before the stretch. Where alarms reset, a finding lasts no longer
+    than its query.
+    """
+    standing = dict.fromkeys(opened, True)
+    for each in sorted(found, key=lambda each: each.row):
+        if each.row <= row:
+            standing[each.detector] = each.change.activity != "close" and (latch or each.row == row)
+    return [name for name, alarmed in standing.items() if alarmed]
+
+
+def _verdict(
+    profile: Profile, account: Account, stretch: Stretch, found: _Found, agreeing: Sequence[str]
+) -> Verdict:
+    batch, change = stretch.batch, found.change
+    number = stretch.event(found.row)
+    index = batch.first + found.row
+    cause = Cause(
+        key=stretch.key,
+        first_time=account.first_time,
+        index=index,
+        queries=index + 1,
+        time=int(batch.times[found.row]),
+        source=stretch.sources[number],
+        row=found.row - int(stretch.starts[number]),
+    )
+    return make(
+        profile,
+        found.detector,
+        change.standing,
+        change.activity,
+        change.reason,
+        cause,
+        agreeing=agreeing,
+        evidence=found.evidence,
+    )
