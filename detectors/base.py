@@ -32,7 +32,7 @@ over the micro-batch of all accounts; what it returns reaches the detectors in `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
@@ -40,6 +40,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+HEADER_BYTES: Final = 4096
+"""Bytes that a header stays below."""
 
 EMBEDDING: Final = "embedding"
 """The name under which `Batch.features` has the embeddings that events carry themselves."""
@@ -124,13 +127,33 @@ class Featurizer(Protocol):
         ...
 
 
+class Fitted(NamedTuple):
+    """An option on the scale of a detector's feature, so that no value is right for all.
+
+    `gamekeeper calibrate` chooses it from benign accounts: `read` reduces one account's `(n, d)`
+    features to what is needed of them, `choose` makes the value of all accounts' readings (empty
+    for an account without the feature) and raises `ProfileError` where there is nothing to choose
+    from. Until then the detector is built with `start`.
+    """
+
+    option: str
+    start: float
+    read: Callable[[NDArray[np.float32]], NDArray[Any]]
+    choose: Callable[[Sequence[NDArray[Any]]], float]
+
+
 class Detector(ABC):
-    """One account's statistic for one model; see the module's text for the contract."""
+    """One account's statistic for one model; see the module's text for the contract.
+
+    Whoever keeps no logs writes `update`, `evidence`, `reset`, `header` and `load`.
+    """
 
     name: ClassVar[str]
     """The detector's name in profiles, verdicts, tables and on the command line."""
     feature: ClassVar[str] = ""
     """The feature that it reads from `Batch.features`, if it reads one."""
+    fitted: ClassVar[Fitted | None] = None
+    """Its option on the scale of that feature, if it has one."""
     threshold: float
     """Where the policy alarms when the profile names no threshold of its own."""
 
@@ -149,20 +172,20 @@ class Detector(ABC):
         Log positions go on counting, so that `horizon()` then covers every earlier segment.
         """
 
-    @abstractmethod
     def drain(self) -> list[Segment]:
         """Hand out the log items appended since the last call, each segment below 256 KiB.
 
-        A single item larger than that is a segment of its own.
+        A single item larger than that is a segment of its own. Here: there are no logs.
         """
+        return []
 
     @abstractmethod
     def header(self) -> bytes:
         """Encode the small rest of the state (below 4 KiB); call after `drain()`."""
 
-    @abstractmethod
     def horizon(self) -> dict[str, int]:
-        """Say up to which position each log is forgotten."""
+        """Say up to which position each log is forgotten. Here: there are no logs."""
+        return {}
 
     @abstractmethod
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
@@ -171,6 +194,9 @@ class Detector(ABC):
         Raises `StateError` where the bytes do not fit the detector or its options.
         """
 
-    @abstractmethod
     def limit(self) -> int:
-        """State the largest number of bytes of state, for rows of the shape seen so far."""
+        """State the largest number of bytes of state, for rows of the shape seen so far.
+
+        Here: the header alone.
+        """
+        return HEADER_BYTES

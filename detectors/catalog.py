@@ -6,17 +6,33 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from gamekeeper.detectors.base import Detector
+from gamekeeper.detectors.base import Detector, Fitted
 from gamekeeper.detectors.likelihood import Likelihood
 from gamekeeper.detectors.out_of_distribution import OutOfDistribution
 from gamekeeper.detectors.prada import Prada
 from gamekeeper.detectors.prada_v1 import PradaV1
+from gamekeeper.detectors.rate import Rate
 from gamekeeper.detectors.similarity import Similarity
 from gamekeeper.schemas.errors import ProfileError
 
 DETECTORS: dict[str, type[Detector]] = {
-    kind.name: kind for kind in (Prada, PradaV1, Similarity, Likelihood, OutOfDistribution)
+    kind.name: kind for kind in (Prada, PradaV1, Similarity, Likelihood, OutOfDistribution, Rate)
 }
+
+FEATURES: tuple[str, ...] = tuple(sorted({kind.feature for kind in DETECTORS.values()} - {""}))
+"""The features that some detector reads."""
+FITTED: dict[str, Fitted] = {
+    name: kind.fitted for name, kind in DETECTORS.items() if kind.fitted is not None
+}
+"""Detectors with an option that calibration fits, and which."""
+
+
+def options_of(name: str) -> Mapping[str, inspect.Parameter]:
+    """Give a detector's options with their defaults; `ProfileError` for an unknown name."""
+    kind = DETECTORS.get(name)
+    if kind is None:
+        raise ProfileError(f"unknown detector {name!r}; there are: {', '.join(sorted(DETECTORS))}")
+    return inspect.signature(kind).parameters
 
 
 def build(name: str, options: Mapping[str, Any]) -> Detector:
@@ -24,17 +40,14 @@ def build(name: str, options: Mapping[str, Any]) -> Detector:
 
     Raises `ProfileError` for an unknown name, option or value, listing what is valid.
     """
-    kind = DETECTORS.get(name)
-    if kind is None:
-        raise ProfileError(f"unknown detector {name!r}; there are: {', '.join(sorted(DETECTORS))}")
-    valid = inspect.signature(kind).parameters
+    valid = options_of(name)
     for option, value in options.items():
         if option not in valid:
             raise ProfileError(
                 f"{name} has no option {option!r}; it has: {', '.join(valid) or 'none'}"
             )
         _check_type(f"{name}.{option}", value, type(valid[option].default))
-    return kind(**options)
+    return DETECTORS[name](**options)
 
 
 def _check_type(option: str, value: object, expected: type) -> None:

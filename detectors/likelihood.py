@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import LIKELIHOOD, Batch, Detector, Floats, Segment
+from gamekeeper.detectors.base import LIKELIHOOD, Batch, Detector, Fitted, Floats, Segment
 from gamekeeper.detectors.header import Header
 from gamekeeper.schemas.errors import ProfileError
 
@@ -60,6 +60,22 @@ class _Moments(NamedTuple):
         return _Moments(seen, mean, squares, least)
 
 
+def _mean(features: NDArray[np.float32]) -> Floats:
+    """Average one account's log-likelihoods, `(1,)`."""
+    return np.array([np.mean(features, dtype=np.float64)])
+
+
+def _center(means: Sequence[NDArray[Any]]) -> float:
+    """Average the accounts' mean log-likelihoods."""
+    known = [each for each in means if len(each)]
+    if not known:
+        raise ProfileError(
+            "likelihood takes --networks with a density for inputs like those of the traces: "
+            "`gamekeeper train --only log_likelihood` makes one, of images and of vectors"
+        )
+    return float(np.mean(known))
+
+
 class Likelihood(Detector):
     """How far an account's log-likelihoods lie from benign ones; NaN before `warm_up` of them.
 
@@ -83,6 +99,7 @@ class Likelihood(Detector):
 
     name: ClassVar[str] = "likelihood"
     feature: ClassVar[str] = LIKELIHOOD
+    fitted: ClassVar[Fitted | None] = Fitted("center", 0.0, _mean, _center)
     threshold = math.nan
     """None suits all: log-likelihoods are scaled by their model. The profile has to name one."""
     _moments: _Moments
@@ -161,27 +178,15 @@ class Likelihood(Detector):
         self._moments = _Moments()
         self._rows = []
 
-    def drain(self) -> list[Segment]:
-        """Hand out nothing: there are no logs."""
-        return []
-
     def header(self) -> bytes:
         """Encode options and moments."""
         return self._header.pack(*self._moments)
-
-    def horizon(self) -> dict[str, int]:
-        """Name no log."""
-        return {}
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where the header does not fit."""
         with self._header.fields(header) as (seen, mean, squares, least):
             moments = _Moments(seen, mean, squares, tuple((v, query) for v, query in least))
         self._moments = moments
-
-    def limit(self) -> int:
-        """State the most bytes of state: the header."""
-        return 1024
 
 
 def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,12 +17,15 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import OOD, Batch, Detector, Floats, Segment
+from gamekeeper.detectors.base import OOD, Batch, Detector, Fitted, Floats, Segment
 from gamekeeper.detectors.header import Header
 from gamekeeper.schemas.errors import ProfileError
 
 CODEC = 1
+PASSING = 0.95
+"""The share of benign queries that are not out of distribution."""
 LEAST = 5
 """Queries that the evidence names."""
 DEVIATIONS = 3.0
@@ -66,6 +69,24 @@ class _Window(NamedTuple):
         return tuple(sorted(self.least + self.before)[:LEAST])
 
 
+def _scores(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Keep one account's scores, `(n,)`."""
+    scores: NDArray[np.float32] = features[:, 0]
+    return scores
+
+
+def _cut(scores: Sequence[NDArray[Any]]) -> float:
+    """Choose the score that 95 % of all benign queries do not exceed.
+
+    That is where such scores are usually compared (by the outliers that pass where 95 % of the own
+    inputs do), and an attack with other images has a share of nearly 1 to be told by.
+    """
+    known = np.concatenate([*scores, np.empty(0)]).astype(np.float64)
+    if not len(known):
+        raise ProfileError("ood takes --networks with an ood network for inputs like the traces'")
+    return float(np.quantile(known, PASSING))
+
+
 class OutOfDistribution(Detector):
     """A lower bound of the share of out-of-distribution queries; NaN before `warm_up` scores.
 
@@ -89,6 +110,7 @@ class OutOfDistribution(Detector):
 
     name: ClassVar[str] = "ood"
     feature: ClassVar[str] = OOD
+    fitted: ClassVar[Fitted | None] = Fitted("cut", 0.0, _scores, _cut)
     threshold = 0.5
     """Half of the queries, surely: for use without calibration."""
     _window: _Window
@@ -153,19 +175,11 @@ class OutOfDistribution(Detector):
         self._window = _Window()
         self._rows = []
 
-    def drain(self) -> list[Segment]:
-        """Hand out nothing: there are no logs."""
-        return []
-
     def header(self) -> bytes:
         """Encode options and window."""
         seen, above, least, before = self._window
         bits = above.to_bytes((self._size + 7) // 8, "little")
         return self._header.pack(seen, bits, least, before)
-
-    def horizon(self) -> dict[str, int]:
-        """Name no log."""
-        return {}
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where the header does not fit."""

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import EMBEDDING, Batch, Detector, Floats, Segment
+from gamekeeper.detectors.base import EMBEDDING, Batch, Detector, Fitted, Floats, Segment
 from gamekeeper.detectors.header import Header
 from gamekeeper.detectors.vectors import (
     SLACK,
@@ -27,6 +27,8 @@ from gamekeeper.detectors.vectors import (
     Near,
     Position,
     VectorHistory,
+    distance_of_pairs,
+    nearest_earlier,
 )
 from gamekeeper.schemas.errors import ProfileError
 
@@ -86,6 +88,7 @@ class Similarity(Detector):
 
     name: ClassVar[str] = "similarity"
     feature: ClassVar[str] = EMBEDDING
+    fitted: ClassVar[Fitted | None] = Fitted("delta", 1.0, nearest_earlier, distance_of_pairs)
     _latest: list[Pair]  # oldest first
     _rows: list[tuple[int, int, int, int]]  # pairs, those noted, vectors recent and older
 

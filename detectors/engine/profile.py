@@ -24,7 +24,7 @@ MODES: tuple[str, ...] = get_args(Mode)
 class DetectorProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One detector's options and threshold; an alarm is a statistic strictly above it.
 
-    A threshold left out is the one that the detector documents for its options.
+    A threshold left out is the one that the detector documents for its options, if it has one.
     """
 
     detector: str
@@ -141,7 +141,10 @@ def override(profile: Profile, sets: Iterable[str], detectors: Sequence[str] = (
 
 
 def resolve(profile: Profile) -> Profile:
-    """Fill in the detectors' own thresholds; `ProfileError` on what cannot be meant."""
+    """Fill in the detectors' own thresholds; `ProfileError` on what cannot be meant.
+
+    A detector that has none is left without: it scores, and never alarms.
+    """
     if not profile.detectors:
         raise ProfileError(f"profile {profile.name!r} names no detector")
     names = [each.detector for each in profile.detectors]
@@ -158,15 +161,24 @@ def resolve(profile: Profile) -> Profile:
     )
 
 
+def check_thresholds(profile: Profile) -> Profile:
+    """Give the profile back if each detector can alarm; else raise `ProfileError`."""
+    for each in profile.detectors:
+        if each.threshold is None:
+            raise ProfileError(
+                f"profile {profile.name!r}: {each.detector} has no threshold of its own: "
+                "`gamekeeper calibrate` chooses one, or give it with "
+                f"--set {each.detector}.threshold=..."
+            )
+    return profile
+
+
 def _with_threshold(each: DetectorProfile) -> DetectorProfile:
     detector = build(each.detector, each.options)
     if each.threshold is not None:
         return each
     if math.isnan(detector.threshold):
-        raise ProfileError(
-            f"{each.detector} has no threshold of its own: `gamekeeper calibrate` chooses one, or "
-            f"give it with --set {each.detector}.threshold=..."
-        )
+        return each
     return msgspec.structs.replace(each, threshold=float(detector.threshold))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -74,7 +75,7 @@ def _detect(
             standing,
             scores[start:],
             rest.times,
-            threshold=_threshold(each),
+            threshold=math.inf if each.threshold is None else each.threshold,
             policy=profile.policy,
             profile=profile.hash,
             name=partial(_finding, profile, account, stretch.key, each.detector, rest.first),
@@ -95,11 +96,6 @@ def _finding(
     profile: Profile, account: Account, key: Key, detector: str, first: int, row: int
 ) -> str:
     return finding_id(profile.hash, detector, *key, account.first_time, first + row)
-
-
-def _threshold(each: DetectorProfile) -> float:
-    assert each.threshold is not None  # resolved with the profile
-    return each.threshold
 
 
 def _agreeing(

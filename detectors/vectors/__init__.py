@@ -1,12 +1,13 @@
 """An account's feature vectors: kept within bounds, searched, saved as rows.
 
 `history` is the front; `index` searches with FAISS and measures the winner anew, `log` keeps the
-rows.
+rows, `spacing` says how far benign vectors lie apart.
 """
 
 from gamekeeper.detectors.vectors.history import Bounds, VectorHistory, fingerprint
 from gamekeeper.detectors.vectors.index import SLACK, FlatIndex, Ints, Near
 from gamekeeper.detectors.vectors.log import Position
+from gamekeeper.detectors.vectors.spacing import distance_of_pairs, nearest_earlier
 
 __all__ = [
     "SLACK",
@@ -16,5 +17,7 @@ __all__ = [
     "Near",
     "Position",
     "VectorHistory",
+    "distance_of_pairs",
     "fingerprint",
+    "nearest_earlier",
 ]

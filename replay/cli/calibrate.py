@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from gamekeeper.detectors.catalog import DETECTORS
-from gamekeeper.detectors.engine import DetectorProfile, Profile, default_profile, override
 from gamekeeper.replay.cli.options import detector_option, format_option, jobs_option
 from gamekeeper.replay.tune.calibration import (
-    FITTED,
     Calibration,
     Maxima,
     Plan,
-    adopt,
     contamination,
     document,
     false_alarms,
     promised,
+    start,
     write_profile,
 )
 from gamekeeper.replay.tune.calibration import calibrate as run_calibration
 from gamekeeper.replay.tune.calibration.benign_lives import naming
 from gamekeeper.replay.tune.calibration.false_alarms import HEADINGS, JUDGEMENTS, cells
 from gamekeeper.replay.tune.evaluation import cores
-from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.text import printable
 from gamekeeper.stream.cli.output import json_line, print_table, progress, warn
-from gamekeeper.stream.profile_files import load_profile
-
-STARTING: dict[str, Callable[[], dict[str, Any]]] = {
-    "similarity": lambda: {"delta": 1.0, "secret": secrets.randbits(63)},
-    "likelihood": lambda: {"center": 0.0},
-    "ood": lambda: {"cut": 0.0},
-}
-"""Detectors that read a network's feature, and the options that they begin with."""
 
 
 @click.command(
@@ -121,7 +107,9 @@ def calibrate(
     threshold is high enough among those that at most ALPHA of such accounts ever alarm. What too
     few or too short accounts cannot carry is refused. Accounts held out then measure the rate.
     """
-    base, folder = _base(profile, networks, sets, detectors, out)
+    if networks and profile:
+        raise click.UsageError("give --networks or --profile, not both")
+    begun = start(out, profile=profile, networks=networks, detectors=detectors, sets=sets)
     plan = Plan(
         alpha=alpha,
         life=life,
@@ -130,7 +118,7 @@ def calibrate(
         model=model,
         exclude=exclude,
         exclude_kinds=exclude_kind,
-        fitted=_fitted(base, sets) if networks else (),
+        fitted=begun.fitted,
     )
     with progress() as bar:
         task = bar.add_task("reading", total=None)
@@ -140,10 +128,10 @@ def calibrate(
 
         result = run_calibration(
             traces,
-            base,
+            begun.profile,
             plan,
             name=out.stem,
-            networks=folder,
+            networks=begun.networks,
             jobs=jobs or cores(),
             advance=advance,
         )
@@ -153,72 +141,6 @@ def calibrate(
         click.echo(json_line(_document(traces, out, plan, result)))
     else:
         _print(out, result)
-
-
-def _base(
-    profile: Path | None,
-    networks: Path | None,
-    sets: tuple[str, ...],
-    detectors: tuple[str, ...],
-    out: Path,
-) -> tuple[Profile, Path]:
-    """Say what is calibrated, and where its networks lie."""
-    for each in sets:
-        if each.partition("=")[0].endswith(".threshold"):
-            raise ProfileError(f"--set {each}: calibration chooses the thresholds; leave it out")
-    if networks is None:
-        base = override(load_profile(profile) if profile else default_profile(), sets, detectors)
-        if base.networks:
-            raise ProfileError(
-                f"{profile} has networks; give their folder with --networks, or name the detectors "
-                "without one with --detector"
-            )
-        return _with_secret(base), Path()
-    if profile is not None:
-        raise click.UsageError("give --networks or --profile, not both")
-    chosen = detectors or ("prada", *_served(networks))
-    features = {DETECTORS[name].feature for name in chosen if name in STARTING}
-    base = Profile(
-        name=out.stem,
-        detectors=tuple(
-            # The threshold stands for the one to be chosen: not every detector has its own.
-            DetectorProfile(detector=name, options=STARTING.get(name, dict)(), threshold=0.0)
-            for name in chosen
-        ),
-        networks=adopt(networks, out, features),
-    )
-    return override(base, sets), out.parent
-
-
-def _with_secret(base: Profile) -> Profile:
-    """Draw similarity's secret where there is only the public one."""
-    drawn = tuple(
-        msgspec.structs.replace(each, options={**each.options, "secret": secrets.randbits(63)})
-        if each.detector == "similarity" and not each.options.get("secret")
-        else each
-        for each in base.detectors
-    )
-    return msgspec.structs.replace(base, detectors=drawn)
-
-
-def _served(networks: Path) -> list[str]:
-    """Name the detectors whose network is in the folder; `ProfileError` where there is none."""
-    served = [
-        name for name in STARTING if (networks / f"{DETECTORS[name].feature}.safetensors").is_file()
-    ]
-    if not served:
-        raise ProfileError(f"{networks}: holds no network; `gamekeeper train` makes them")
-    return served
-
-
-def _fitted(base: Profile, sets: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the detectors whose scale is chosen: those where --set does not give it."""
-    given = {each.partition("=")[0] for each in sets}
-    return tuple(
-        each.detector
-        for each in base.detectors
-        if each.detector in FITTED and f"{each.detector}.{FITTED[each.detector]}" not in given
-    )
 
 
 def _warn(result: Calibration, plan: Plan) -> None:

@@ -146,8 +146,17 @@ def _document(
 
 def _print(profile: Profile, rows: list[Row], out: Path) -> None:
     print_table(HEADINGS, [cells(row) for row in rows])
-    thresholds = ", ".join(f"{each.detector} > {each.threshold:g}" for each in profile.detectors)
-    click.echo(f"profile {profile.name} ({profile.hash}), alarm when {thresholds}")
+    rules = [
+        f"{each.detector} > {each.threshold:g}"
+        for each in profile.detectors
+        if each.threshold is not None
+    ]
+    click.echo(f"profile {profile.name} ({profile.hash}), alarm when {', '.join(rules) or 'never'}")
+    for each in profile.detectors:
+        if each.threshold is None:
+            click.echo(
+                f"{each.detector}: no alarm: no threshold; `gamekeeper calibrate` chooses one"
+            )
     promise = profile.promise
     if promise.alpha is not None:
         click.echo(

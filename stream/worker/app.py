@@ -18,7 +18,7 @@ from typing import Any
 import faust
 import faust.app
 
-from gamekeeper.detectors.engine import Engine, default_profile
+from gamekeeper.detectors.engine import Engine, check_thresholds, default_profile
 from gamekeeper.stream.kafka import STATE_TABLE, Settings
 from gamekeeper.stream.logs import configure
 from gamekeeper.stream.profile_files import load_networks, load_profile
@@ -162,7 +162,7 @@ def _engine(settings: Settings) -> Engine:
     if not settings.profile:
         return Engine(default_profile())
     path = Path(settings.profile)
-    profile = load_profile(path)
+    profile = check_thresholds(load_profile(path))
     return Engine(profile, load_networks(profile, path.parent))
 
 

@@ -17,7 +17,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD, OOD
+from gamekeeper.detectors.catalog import FEATURES
 
 LATENCY_BUCKETS = (
     *(0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
@@ -95,7 +95,7 @@ class Metrics:
             "1 while state is being restored or partitions are changing hands, else 0.",
             registry=registry,
         )
-        for feature in (EMBEDDING, LIKELIHOOD, OOD):
+        for feature in FEATURES:
             self.featureless.labels(feature)
         for outcome in ("applied", "skipped", "dead"):
             self.events.labels(outcome)

@@ -28,11 +28,9 @@ from numpy.typing import NDArray
 from promise_data import SETS, SIDES, ImageSet, draw, load, victim_for
 
 from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD, Batch
-from gamekeeper.detectors.catalog import build
+from gamekeeper.detectors.catalog import FITTED, build
 from gamekeeper.detectors.networks import load as load_network
-from gamekeeper.replay.tune.calibration import Reading
 from gamekeeper.replay.tune.calibration.account_rule import threshold
-from gamekeeper.replay.tune.calibration.fitting import center, delta, nearest
 from gamekeeper.replay.tune.datasets import Dataset
 from gamekeeper.replay.tune.evaluation import CHUNK, clopper_pearson
 from gamekeeper.replay.tune.evaluation.rates import alarmed_chunks, chunks_of
@@ -84,13 +82,19 @@ def gather(images: ImageSet, population: str, side: str, networks: Path, victim:
 def fitted(pool: Arrays) -> Options:
     """Choose the options that belong to the networks' scale, as `gamekeeper calibrate` does."""
     readings = [
-        Reading(nearest(pool[EMBEDDING][rows]), float(pool[LIKELIHOOD][rows].mean()))
+        (
+            FITTED["similarity"].read(pool[EMBEDDING][rows]),
+            FITTED["likelihood"].read(pool[LIKELIHOOD][rows]),
+        )
         for rows in pool["accounts"][:FITTING]
     ]
     return {
         "prada": {},
-        "similarity": {"delta": delta(readings), "secret": 1},
-        "likelihood": {"center": center(readings)},
+        "similarity": {
+            "delta": FITTED["similarity"].choose([each[0] for each in readings]),
+            "secret": 1,
+        },
+        "likelihood": {"center": FITTED["likelihood"].choose([each[1] for each in readings])},
     }
 
 

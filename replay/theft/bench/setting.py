@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 import torch
 
-from gamekeeper.detectors.base import EMBEDDING, LIKELIHOOD, OOD, Featurizer, Floats
+from gamekeeper.detectors.base import LIKELIHOOD, Featurizer, Floats
+from gamekeeper.detectors.catalog import DETECTORS, FITTED
 from gamekeeper.detectors.networks import load as load_network
 from gamekeeper.replay.theft.bench.benign import chunk_maxima, draw, draw_grouped
 from gamekeeper.replay.theft.bench.cell import running_means
@@ -24,10 +25,7 @@ from gamekeeper.replay.theft.bench.pools import Pool, make_pool, write_arrays
 from gamekeeper.replay.theft.bench.watch import Queries, Rows, Watch
 from gamekeeper.replay.theft.model import Architecture, Classifier
 from gamekeeper.replay.theft.victims import read_victim, write_victim
-from gamekeeper.replay.tune.calibration import Reading
 from gamekeeper.replay.tune.calibration.account_rule import threshold
-from gamekeeper.replay.tune.calibration.fitting import center, delta, nearest
-from gamekeeper.replay.tune.calibration.fitting import cut as ood_cut
 from gamekeeper.replay.tune.datasets import Dataset
 from gamekeeper.replay.tune.processes import Advance
 from gamekeeper.replay.tune.training import FEATURES, REPORT, Size, TrainPlan, train
@@ -37,8 +35,8 @@ SIDES = ("calibration", "test")
 FITTING = 100
 """Accounts that delta, center and cut are chosen from: others than those that set thresholds, drawn
 from the same images."""
-COMBINED = ("prada", "similarity", "likelihood", "ood")
-"""The detectors of a profile, which share its alpha."""
+COMBINED = ("prada", *FITTED)
+"""The detectors of a profile with networks, which share its alpha."""
 ALPHA = Fraction(1, 100)
 """The lifetime false-alarm rate that thresholds promise."""
 PER_QUERY = Fraction(1, 10_000)
@@ -148,23 +146,17 @@ class Setting:
 
 def watches_of(queries: Queries, accounts: Rows) -> dict[str, Watch]:
     """Choose the detectors and the options that belong to the networks' scale."""
-    readings = [
-        Reading(
-            nearest(queries.features[EMBEDDING][rows]),
-            float(queries.features[LIKELIHOOD][rows].mean()),
-            queries.features[OOD][rows, 0],
-        )
-        for rows in accounts
-    ]
-    fitted = {"delta": delta(readings), "secret": 1}
-    return {
+    watches = {
         "prada": Watch("prada", {}),
         "prada-paper": Watch("prada", {"mode": "paper"}),
         "prada-v1": Watch("prada-v1", {}),
-        "similarity": Watch("similarity", fitted),
-        "likelihood": Watch("likelihood", {"center": center(readings)}),
-        "ood": Watch("ood", {"cut": ood_cut(readings)}),
     }
+    for name, fitted in FITTED.items():
+        values = queries.features[DETECTORS[name].feature]
+        chosen = fitted.choose([fitted.read(values[rows]) for rows in accounts])
+        watches[name] = Watch(name, {fitted.option: chosen})
+    watches["similarity"].options["secret"] = 1
+    return watches
 
 
 def limits_of(maxima: Mapping[str, Floats], life: int) -> dict[str, dict[str, float]]:

@@ -1,12 +1,12 @@
 """Profiles whose thresholds carry a promise: chosen, measured, checked again.
 
-`calibrate` is the way in: `maxima` of benign lives, the `account_rule` that makes thresholds of
-them, `fitting` of what detectors need to know of benign traffic; `false_alarms` measures the
-promise, `verify` measures it again on any traces, `profiles` reads and writes files.
+`calibrate` is the way in, `start` what it begins with; `maxima` of benign lives, the `account_rule`
+that makes thresholds of them, `fitting` of what detectors need to know of benign traffic;
+`false_alarms` measures the promise, `verify` measures it again on any traces, `profiles` reads and
+writes files.
 """
 
 from gamekeeper.replay.tune.calibration.calibrate import Calibration, Plan, calibrate
-from gamekeeper.replay.tune.calibration.fitting import FITTED, Reading
 from gamekeeper.replay.tune.calibration.maxima import Maxima
 from gamekeeper.replay.tune.calibration.profiles import (
     SHIPPED,
@@ -18,15 +18,15 @@ from gamekeeper.replay.tune.calibration.profiles import (
     promised,
     write_profile,
 )
+from gamekeeper.replay.tune.calibration.start import Start, start
 from gamekeeper.replay.tune.calibration.verify import Verification, verify
 
 __all__ = [
-    "FITTED",
     "SHIPPED",
     "Calibration",
     "Maxima",
     "Plan",
-    "Reading",
+    "Start",
     "Verification",
     "adopt",
     "calibrate",
@@ -35,6 +35,7 @@ __all__ = [
     "open_profile",
     "options",
     "promised",
+    "start",
     "verify",
     "write_profile",
 ]

@@ -143,8 +143,11 @@ def _tally(retirement: Retirement, statistics: dict[str, Floats]) -> Tally:
     alarms = np.unique(
         np.concatenate(
             [
-                alarm_queries(statistics[name], threshold)
-                for name, threshold in retirement.thresholds.items()
+                np.empty(0, np.int64),
+                *(
+                    alarm_queries(statistics[name], threshold)
+                    for name, threshold in retirement.thresholds.items()
+                ),
             ]
         )
     )

@@ -7,7 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gamekeeper.detectors.engine import DetectorProfile, Promise, default_profile, override, resolve
+from gamekeeper.detectors.engine import (
+    DetectorProfile,
+    Promise,
+    check_thresholds,
+    default_profile,
+    override,
+    resolve,
+)
 from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.stream.profile_files import load_profile
 
@@ -126,3 +133,13 @@ def test_a_file_with_a_negative_quiet_time_is_refused(tmp_path: Path):
     path.write_bytes(b'{"name": "x", "detectors": [{"detector": "prada"}], ' + policy + b"}")
     with pytest.raises(ProfileError, match=r"'x' has policy\.close_after -0\.5; give 0 seconds"):
         load_profile(path)
+
+
+def test_a_detector_that_cannot_alarm_is_refused_where_it_has_to():
+    """The service needs a threshold of each detector; the message says what chooses one."""
+    profile = override(default_profile(), [], ["prada", "rate"])
+    assert [each.threshold for each in profile.detectors] == [0.1, None]
+    with pytest.raises(ProfileError, match=r"rate .*gamekeeper calibrate.*rate\.threshold"):
+        check_thresholds(profile)
+    chosen = override(profile, ["rate.threshold=3"])
+    assert check_thresholds(chosen) is chosen

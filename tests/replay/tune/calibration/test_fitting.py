@@ -16,14 +16,15 @@ from click.testing import CliRunner, Result
 from scipy.spatial.distance import cdist
 
 from gamekeeper.detectors.base import EMBEDDING, OOD, Batch
+from gamekeeper.detectors.catalog import FITTED
 from gamekeeper.detectors.networks import build, dump, load
 from gamekeeper.detectors.out_of_distribution import OutOfDistribution
 from gamekeeper.detectors.similarity import Similarity
+from gamekeeper.detectors.vectors import nearest_earlier
+from gamekeeper.detectors.vectors.spacing import PAIRS
 from gamekeeper.replay.cli.calibrate import calibrate
 from gamekeeper.replay.cli.evaluate import evaluate
 from gamekeeper.replay.cli.profile import profile
-from gamekeeper.replay.tune.calibration import Reading
-from gamekeeper.replay.tune.calibration.fitting import PAIRS, center, cut, delta, nearest
 from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tables import QUERIES, many_query_rows, write_parquet
@@ -107,6 +108,12 @@ def calibrated(trace: Path, networks: Path, out: Path, *more: str) -> Result:
     return run(calibrate, trace, "--out", out, *options, *more)
 
 
+def chosen_for(name: str, accounts: list[Any]) -> float:
+    """Choose a detector's option from accounts' features `(n, d)`."""
+    fitted = FITTED[name]
+    return fitted.choose([fitted.read(each) for each in accounts])
+
+
 def test_nearest_earlier_distances_against_all_pairs() -> None:
     """Written the obvious way with scipy; repeats are left aside."""
     vectors = np.random.default_rng(0).normal(size=(700, 5)).astype(np.float32)
@@ -114,14 +121,14 @@ def test_nearest_earlier_distances_against_all_pairs() -> None:
     kept = np.delete(vectors, 650, axis=0).astype(np.float64)
     distances = cdist(kept, kept)
     truth = [distances[row, :row].min() for row in range(1, len(kept))]
-    np.testing.assert_allclose(nearest(vectors), truth, rtol=1e-6)
+    np.testing.assert_allclose(nearest_earlier(vectors), truth, rtol=1e-6)
 
 
 def test_the_average_account_makes_so_many_pairs() -> None:
     """The detector counts what delta was chosen for."""
     rng = np.random.default_rng(0)
     accounts = [rng.normal(size=(400, 4)).astype(np.float32) for _ in range(6)]
-    chosen = delta([Reading(nearest(each), None) for each in accounts])
+    chosen = chosen_for("similarity", accounts)
     pairs = []
     for each in accounts:
         labels = np.zeros(len(each), np.int64)
@@ -133,18 +140,18 @@ def test_the_average_account_makes_so_many_pairs() -> None:
 def test_what_cannot_be_chosen_is_said() -> None:
     """Too few embeddings, or no density, name the option that helps."""
     with pytest.raises(ProfileError, match=r"--set similarity.delta="):
-        delta([Reading(np.ones(5), None)])
+        FITTED["similarity"].choose([np.ones(5)])
     with pytest.raises(ProfileError, match="--networks"):
-        center([Reading(np.ones(5), None)])
+        FITTED["likelihood"].choose([np.empty(0)])
     with pytest.raises(ProfileError, match="--networks"):
-        cut([Reading(np.ones(5), None)])
+        FITTED["ood"].choose([np.empty(0)])
 
 
 def test_one_benign_query_in_twenty_is_out_of_distribution() -> None:
     """The detector finds that share over all accounts, however unlike they are."""
     rng = np.random.default_rng(0)
     accounts = [rng.normal(mean, 1, 400).astype(np.float32) for mean in range(5)]
-    chosen = cut([Reading(np.empty(0), None, each) for each in accounts])
+    chosen = chosen_for("ood", [each[:, None] for each in accounts])
     above = []
     for each in accounts:
         detector = OutOfDistribution(cut=chosen)
@@ -274,6 +281,32 @@ def test_events_own_embeddings_get_a_secret_too(
         found.append(only.options["secret"])
     assert 0 not in found
     assert found[0] != found[1] == found[2]
+
+
+def test_embeddings_of_events_are_scale_enough(
+    images: list[np.ndarray[Any, Any]], tmp_path: Path
+) -> None:
+    """Without a network, similarity's delta and threshold come of the embeddings in the trace."""
+    path = written(images, tmp_path / "embedded.parquet", embedded=True)
+    options = ("--alpha", "0.25", "--life", str(LIFE), "--jobs", "1", "--detector", "similarity")
+    result = run(calibrate, path, "--out", tmp_path / "a.json", *options)
+    assert result.exit_code == 0, result.output
+    [only] = load_profile(tmp_path / "a.json").detectors
+    halves = [each[:, 0, :4].astype(np.float32) for each in images]
+    assert any(
+        only.options["delta"] == np.float64(value)
+        for each in halves
+        for value in nearest_earlier(each)
+    )
+    assert only.threshold is not None
+
+
+def test_a_density_that_is_missing_is_named_with_what_makes_it(trace: Path, tmp_path: Path) -> None:
+    """Likelihood without networks says which command trains one, and where its folder goes."""
+    options = ("--alpha", "0.25", "--life", str(LIFE), "--jobs", "1", "--detector", "likelihood")
+    result = run(calibrate, trace, "--out", tmp_path / "a.json", *options)
+    assert "gamekeeper train --only log_likelihood" in str(result.exception)
+    assert "--networks" in str(result.exception)
 
 
 def test_what_is_wrong_with_networks_is_said(trace: Path, networks: Path, tmp_path: Path) -> None:

@@ -338,6 +338,20 @@ def test_command_prints_the_table_or_json(digits: Path, tmp_path: Path) -> None:
         assert f"{row['alarmed']}/{row['accounts']}" in plain.stdout
 
 
+def test_a_detector_without_a_threshold_scores_and_never_alarms(
+    digits: Path, tmp_path: Path
+) -> None:
+    """Its statistics are written, and the command says that nothing can alarm, and what would."""
+    arguments = [str(digits), "--out", str(tmp_path), "--detector", "rate", "--jobs", "1"]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0, result.output
+    assert "rate: no alarm: no threshold" in result.output
+    assert "gamekeeper calibrate" in result.output
+    scores = pq.read_table(tmp_path / "scores", schema=SCORES)
+    assert scores.num_rows > scores["statistic"].null_count > 0
+    assert pq.read_table(tmp_path / "verdicts").num_rows == 0
+
+
 def test_command_without_a_trace_names_the_sample(tmp_path: Path) -> None:
     """Without a trace the command says how to use the one that ships."""
     result = CliRunner().invoke(command, ["--out", str(tmp_path)])

@@ -1,0 +1,104 @@
+"""What calibration begins with: detectors with their options, networks, and no thresholds yet."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gamekeeper.detectors.catalog import DETECTORS, FITTED, options_of
+from gamekeeper.detectors.engine import DetectorProfile, Profile, default_profile, override
+from gamekeeper.replay.tune.calibration.profiles import adopt
+from gamekeeper.schemas.errors import ProfileError
+from gamekeeper.stream.profile_files import load_profile
+
+SECRET = "secret"  # noqa: S105  the name of the option
+"""An option of this name is drawn: a detector's default is public."""
+
+
+class Start(NamedTuple):
+    """What is calibrated, where its networks lie, and whose option in `FITTED` is chosen, too."""
+
+    profile: Profile
+    networks: Path
+    fitted: tuple[str, ...]
+
+
+def start(
+    out: Path,
+    *,
+    profile: Path | None = None,
+    networks: Path | None = None,
+    detectors: Sequence[str] = (),
+    sets: Sequence[str] = (),
+) -> Start:
+    """Put together what the profile at `out` is to be made of.
+
+    That is `profile` (default: the built-in one), or the detectors that read what the folder
+    `networks` makes, whose networks are copied beside `out`; `detectors` names those that run
+    instead, `sets` sets options. Raises `ProfileError`.
+    """
+    for each in sets:
+        if each.partition("=")[0].endswith(".threshold"):
+            raise ProfileError(f"--set {each}: calibration chooses the thresholds; leave it out")
+    if networks is None:
+        base, folder = _without_networks(profile, detectors), Path()
+    else:
+        base, folder = _with_networks(networks, detectors, out), out.parent
+    begun = msgspec.structs.replace(base, detectors=tuple(map(_begin, base.detectors)))
+    given = {each.partition("=")[0] for each in sets}
+    fitted = tuple(
+        each.detector
+        for each in base.detectors
+        if (own := FITTED.get(each.detector)) is not None
+        and own.option not in each.options
+        and f"{each.detector}.{own.option}" not in given
+    )
+    return Start(override(begun, sets), folder, fitted)
+
+
+def _without_networks(profile: Path | None, detectors: Sequence[str]) -> Profile:
+    base = load_profile(profile) if profile else default_profile()
+    known = {each.detector: each for each in base.detectors}
+    chosen = [known.get(name, DetectorProfile(detector=name)) for name in detectors or known]
+    features = {DETECTORS[each.detector].feature for each in chosen if each.detector in DETECTORS}
+    if features & {each.feature for each in base.networks}:
+        raise ProfileError(
+            f"{profile} has networks; give their folder with --networks, or name the detectors "
+            "without one with --detector"
+        )
+    return msgspec.structs.replace(base, detectors=tuple(chosen), networks=())
+
+
+def _with_networks(networks: Path, detectors: Sequence[str], out: Path) -> Profile:
+    chosen = detectors or ("prada", *_served(networks))
+    features = {DETECTORS[name].feature for name in chosen if name in FITTED}
+    return Profile(
+        name=out.stem,
+        detectors=tuple(DetectorProfile(detector=name) for name in chosen),
+        networks=adopt(networks, out, features),
+    )
+
+
+def _begin(each: DetectorProfile) -> DetectorProfile:
+    """Fill in what a detector cannot be built without, and draw its secret."""
+    options: dict[str, Any] = dict(each.options)
+    fitted = FITTED.get(each.detector)
+    if fitted is not None:
+        options.setdefault(fitted.option, fitted.start)
+    if SECRET in options_of(each.detector) and not options.get(SECRET):
+        options[SECRET] = secrets.randbits(63)
+    return DetectorProfile(detector=each.detector, options=options)
+
+
+def _served(networks: Path) -> list[str]:
+    """Name the detectors whose network is in the folder; `ProfileError` where there is none."""
+    served = [
+        name for name in FITTED if (networks / f"{DETECTORS[name].feature}.safetensors").is_file()
+    ]
+    if not served:
+        raise ProfileError(f"{networks}: holds no network; `gamekeeper train` makes them")
+    return served
