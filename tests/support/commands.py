@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from gamekeeper.stream.cli.main import main as cli
+from gamekeeper.stream.cli.root import main
 
 
 def find(arguments: Sequence[str]) -> None:
     """Find the command and parse its options, without running it; fails where one is unknown."""
-    command: click.Command = cli.main
+    command: click.Command = main
     context = command.make_context("gamekeeper", list(arguments))
     rest = [*context._protected_args, *context.args]
     while isinstance(command, click.Group):
