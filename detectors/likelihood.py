@@ -115,11 +115,17 @@ class Likelihood(Detector):
     ) -> None:
         """Choose the tails, and what is compared with what.
 
-        `beta` is the half width of the interval around m in standard deviations, `center` the mean
-        log-likelihood of benign queries; both are calibrated with the threshold, as is `beta`'s
-        0: no interval. A `center` of NaN is one not given: 0 for the lower tail, where it only
-        shifts the threshold, and refused for both. The statistic starts at query number `warm_up`
-        that has a log-likelihood (section VIII-B: 50). Raises `ProfileError`.
+        Raises `ProfileError`.
+
+        Args:
+            tails: `lower`, the paper's rule; `both`: also a mean too far above `center`, which sees
+                queries that are too plain.
+            beta: standard deviations of the account's log-likelihoods by which their mean has to
+                be further away; with 0 there is no interval.
+            center: benign queries' mean log-likelihood; calibration with networks chooses it. One
+                not given is 0 for the lower tail, where it only shifts the threshold, and refused
+                for both.
+            warm_up: log-likelihoods before the first statistic (section VIII-B: 50).
         """
         if tails not in TAILS:
             raise ProfileError(f"likelihood.tails is {tails!r}; there are: {', '.join(TAILS)}")

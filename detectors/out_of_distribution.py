@@ -119,9 +119,14 @@ class OutOfDistribution(Detector):
     def __init__(self, *, cut: float = math.nan, window: int = 1000, warm_up: int = 50) -> None:
         """Choose what is out of distribution, and how much of the past counts.
 
-        `cut` has to be given: scores scale with the network, so that none is right for all;
-        calibration chooses it. The statistic starts at query number `warm_up` that has a score.
-        Raises `ProfileError`.
+        Raises `ProfileError`; above all where no `cut` is given.
+
+        Args:
+            cut: the score above which a query is out of distribution. It has to be given, and
+                calibration chooses it: scores scale with the network, so that none is right for
+                all.
+            window: scores that count, the latest.
+            warm_up: scores before the first statistic.
         """
         if not abs(cut) <= _FLOAT32:
             raise ProfileError(

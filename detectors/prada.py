@@ -67,9 +67,15 @@ class Prada(Detector):
     ) -> None:
         """Choose the mode, the distance and the bounds of the state.
 
-        `window` is the number of distances in D, 101 to 10,000, or 0 for the mode's own: 1,000 in
-        hardened (so that an honest past does not hide an attack), 10,000 in the others. Of the
-        growing set, `growths` members and `megabytes` of rows are kept. Raises `ProfileError`.
+        Raises `ProfileError`.
+
+        Args:
+            mode: `hardened`, `paper` or `reference`.
+            distance: `l2`, `l1`, `linf` or `cosine`: the inputs need not be images.
+            window: distances that are tested, 101 to 10,000, or 0 for the mode's own: 1,000 in
+                `hardened`, so that an honest past does not hide an attack, 10,000 in the others.
+            growths: the most members of the growing set that are kept; the oldest go first.
+            megabytes: the most that their rows take.
         """
         if mode not in MODES:
             raise ProfileError(f"prada.mode is {mode!r}; there are: {', '.join(MODES)}")

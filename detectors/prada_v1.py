@@ -43,7 +43,16 @@ class PradaV1(Detector):
         growths: int = 4096,
         megabytes: int = 64,
     ) -> None:
-        """Choose the window in queries, the distance and the growing set's bounds."""
+        """Choose the window, the distance and the growing set's bounds.
+
+        Raises `ProfileError`.
+
+        Args:
+            window: queries in each of the two windows that are compared, at most 1,000.
+            distance: `l2`, `l1`, `linf` or `cosine`.
+            growths: the most members of the growing set that are kept; the oldest go first.
+            megabytes: the most that their rows take.
+        """
         if not 1 <= window <= LONGEST_WINDOW:
             raise ProfileError(f"prada-v1.window is {window}; it is from 1 to {LONGEST_WINDOW}")
         if distance not in DISTANCES:

@@ -105,11 +105,22 @@ class Similarity(Detector):
     ) -> None:
         """Choose the rule and the bounds of the state, and say what is similar.
 
-        `delta` has to be given: distances scale with the encoder, so that none is right for all
-        (the paper's 0.13 belongs to its own). Of the vectors, the last `history` are kept (the
-        default is the life that promises are made for), and `megabytes`; then up to four times
-        `reserve` (0: none), of which each holds one in `keep` of what leaves the one before. Which
-        ones `secret` decides (below 2**64; the default is public). Raises `ProfileError`.
+        Raises `ProfileError`; above all where no `delta` is given.
+
+        Args:
+            pairs: `nearest`: at most one pair per query, with its nearest earlier query; `all`:
+                every pair.
+            delta: the distance below which two embeddings are similar. It has to be given, and
+                calibration with networks chooses it: distances scale with the encoder, so that
+                none is right for all (the paper's 0.13 belongs to its own).
+            history: vectors kept of an account, the latest; the default is the life that promises
+                are made for.
+            megabytes: the most that the vectors take.
+            reserve: older vectors thinned out: four reserves of as many each; 0: none.
+            keep: each reserve holds one in so many of those that leave the one before.
+            secret: decides which ones are kept, below 2**64; calibration draws one, the default is
+                public. Whoever knows it knows what is forgotten, so keep the profile to yourself:
+                what is printed has a fingerprint, and `--set` does not take it.
         """
         if pairs not in RULES:
             raise ProfileError(f"similarity.pairs is {pairs!r}; there are: {', '.join(RULES)}")

@@ -48,15 +48,18 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     id: Annotated[_Name, Meta(description="uuid5; the same for the same change.")]
     activity: Annotated[Activity, Meta(description="What happened to the finding.")]
     finding: Annotated[_Name, Meta(description="uuid5 of the episode that the activity is of.")]
-    account: _Name
-    model: _Name
-    detector: _Name
+    account: Annotated[_Name, Meta(description="Whoever the queries were billed to.")]
+    model: Annotated[_Name, Meta(description="The protected model.")]
+    detector: Annotated[_Name, Meta(description="Whose finding it is.")]
     statistic: Annotated[float, Meta(description="After the causing query; higher is worse.")]
     threshold: Annotated[float, Meta(description="What the statistic is held against.")]
     tail: Annotated[Literal["upper"], Meta(description="Which tail of the statistic alarms.")] = (
         "upper"
     )
-    severity: Severity
+    severity: Annotated[
+        Severity,
+        Meta(description="By the worst statistic: high from twice, critical from 4 x threshold."),
+    ]
     queries: Annotated[_Count, Meta(description="Queries seen so far, the causing one included.")]
     query: Annotated[_Count, Meta(description="Index of the causing query, from 0.")]
     first_time: Annotated[Time, Meta(description="First event; microseconds since 1970.")]
@@ -74,8 +77,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, Any], Meta(description="The profile's false-alarm promise; empty: none made.")
     ]
     topic: Annotated[str, Meta(description="Where the causing event lies.")]
-    partition: Annotated[int, Meta(ge=0, lt=2**31)]
-    offset: _Count
+    partition: Annotated[int, Meta(ge=0, lt=2**31, description="Its partition there.")]
+    offset: Annotated[_Count, Meta(description="And its offset.")]
     row: Annotated[int, Meta(ge=0, lt=2**31, description="Row of the query within its event.")]
     technique: Annotated[str, Meta(description="MITRE ATLAS technique.")] = TECHNIQUE
     tactic: Annotated[str, Meta(description="MITRE ATLAS tactic.")] = TACTIC

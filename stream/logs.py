@@ -1,7 +1,9 @@
 """Logs on stderr, as JSON or for reading: ours by structlog, the libraries' by the same path.
 
-`GAMEKEEPER_LOG_FORMAT` is `json` or `console` (the default on a terminal), `GAMEKEEPER_LOG_LEVEL`
-one of the standard library's level names. What is logged never holds a secret: settings are not
+* `GAMEKEEPER_LOG_FORMAT`: `json`, or `console`, which is usual on a terminal.
+* `GAMEKEEPER_LOG_LEVEL`: `DEBUG`, `INFO`, `WARNING` or `ERROR`.
+
+What is logged never holds a secret: settings are not
 logged, `Secret` shows itself as `***`, and of the requests that log in, which Kafka's clients show
 whole at DEBUG, only the names are logged.
 """

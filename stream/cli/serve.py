@@ -18,8 +18,8 @@ def serve() -> None:
     """Watch the queries topic and write verdicts, until SIGTERM or Ctrl-C.
 
     All settings come from the environment: GAMEKEEPER_PROFILE, GAMEKEEPER_DATA_DIR (one folder
-    per worker), GAMEKEEPER_HTTP_PORT (one port per worker of a machine) and more; the README lists
-    them, as does `python -m pydoc gamekeeper.stream.kafka.settings`. Health is at /livez and
+    per worker), GAMEKEEPER_HTTP_PORT (one port per worker of a machine) and more; the reference
+    lists them, as does `python -m pydoc gamekeeper.stream.kafka.settings`. Health is at /livez and
     /readyz, metrics at /metrics, on 127.0.0.1:6066. Logs go to stderr: GAMEKEEPER_LOG_FORMAT is
     json or console, GAMEKEEPER_LOG_LEVEL as in Python. Start more workers for more partitions.
     """

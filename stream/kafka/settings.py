@@ -85,41 +85,53 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
         Kafka:
 
-        * `KAFKA_BOOTSTRAP_SERVERS`: `host:port,host:port`; 127.0.0.1:9092.
-        * `GAMEKEEPER_SECURITY_PROTOCOL`: PLAINTEXT (default), SSL, SASL_PLAINTEXT, SASL_SSL.
-        * `GAMEKEEPER_SASL_MECHANISM`: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (default).
-        * `GAMEKEEPER_SASL_USERNAME`, and `GAMEKEEPER_SASL_PASSWORD_FILE` (a file that holds the
-          password; better than `GAMEKEEPER_SASL_PASSWORD`, which holds it itself).
-        * `GAMEKEEPER_TLS_CA_FILE`: PEM file of trusted authorities; the system's.
-        * `GAMEKEEPER_TLS_CERT_FILE`, `GAMEKEEPER_TLS_KEY_FILE`: the client's own certificate;
-          `GAMEKEEPER_TLS_KEY_PASSWORD_FILE` or `GAMEKEEPER_TLS_KEY_PASSWORD` where it has one.
+        * `KAFKA_BOOTSTRAP_SERVERS`: the cluster, `host:port,host:port`.
+        * `GAMEKEEPER_SECURITY_PROTOCOL`: `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
+        * `GAMEKEEPER_SASL_MECHANISM`: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+        * `GAMEKEEPER_SASL_USERNAME`: the user.
+        * `GAMEKEEPER_SASL_PASSWORD_FILE`: a file that holds the password, rather than
+        * `GAMEKEEPER_SASL_PASSWORD`: the password itself.
+        * `GAMEKEEPER_TLS_CA_FILE`: PEM file of trusted authorities; without it, the system's.
+        * `GAMEKEEPER_TLS_CERT_FILE`: the client's own certificate.
+        * `GAMEKEEPER_TLS_KEY_FILE`: and its key.
+        * `GAMEKEEPER_TLS_KEY_PASSWORD_FILE`: a file that holds the key's password, rather than
+        * `GAMEKEEPER_TLS_KEY_PASSWORD`: the password itself.
 
         Topics:
 
-        * `GAMEKEEPER_TOPIC_QUERIES`, `_VERDICTS`, `_SCORES`, `_DEAD_LETTERS`: their names;
-          gamekeeper.queries, .verdicts, .scores, .dead-letters.
-        * `GAMEKEEPER_PARTITIONS`: partitions of each; 8.
-        * `GAMEKEEPER_REPLICATION`: copies of each; 1 (3 in production).
+        * `GAMEKEEPER_TOPIC_QUERIES`: the topic that taps write and workers read.
+        * `GAMEKEEPER_TOPIC_VERDICTS`: where findings are opened, updated and closed.
+        * `GAMEKEEPER_TOPIC_SCORES`: where every statistic goes, if `GAMEKEEPER_SCORES` says so.
+        * `GAMEKEEPER_TOPIC_DEAD_LETTERS`: where what does not follow the contract goes.
+        * `GAMEKEEPER_PARTITIONS`: partitions of each topic: the most workers that share the load.
+        * `GAMEKEEPER_REPLICATION`: copies of each topic; 3 in production.
 
         The worker:
 
-        * `GAMEKEEPER_APP_ID`: consumer group and prefix of the changelog topic; gamekeeper.
-        * `GAMEKEEPER_PROFILE`: path of the profile; the built-in one.
-        * `GAMEKEEPER_SCORES`: whether every statistic goes to the scores topic; false.
-        * `GAMEKEEPER_DATA_DIR`: folder of local state; gamekeeper-data.
-        * `GAMEKEEPER_STORE`: rocksdb (default) or memory.
-        * `GAMEKEEPER_HOT_ACCOUNTS`, `GAMEKEEPER_HOT_BYTES`: most accounts kept in memory, and most
-          bytes of memory for them; 10000, 2147483648.
-        * `GAMEKEEPER_BATCH_EVENTS`, `GAMEKEEPER_BATCH_WAIT_MS`: a micro-batch's most events and
-          longest wait for them in milliseconds; 4096, 5.
-        * `GAMEKEEPER_SESSION_TIMEOUT`: seconds until a dead worker's partitions move; 10.
-        * `GAMEKEEPER_REBALANCE_TIMEOUT`: seconds that workers get to rejoin; 30.
-        * `GAMEKEEPER_HTTP_HOST`, `GAMEKEEPER_HTTP_PORT`: health and metrics; 127.0.0.1, 6066.
+        * `GAMEKEEPER_APP_ID`: consumer group, and prefix of the changelog topic.
+        * `GAMEKEEPER_PROFILE`: path of the profile, its networks beside it; without one, hardened
+          PRADA, uncalibrated.
+        * `GAMEKEEPER_SCORES`: whether every statistic goes to the scores topic.
+        * `GAMEKEEPER_DATA_DIR`: folder of a worker's local state; also where `sink`, `sql` and
+          `verdicts` look for tables when no option says so.
+        * `GAMEKEEPER_STORE`: `rocksdb`, or `memory`: state is restored from the changelog at each
+          start.
+        * `GAMEKEEPER_HOT_ACCOUNTS`: accounts kept in memory; others are rebuilt from their rows.
+          After 10,000 queries an account may take 31 MB (28x28 pixels) or 80 MB (32x32x3) with
+          three detectors.
+        * `GAMEKEEPER_HOT_BYTES`: the most bytes of memory for those accounts.
+        * `GAMEKEEPER_BATCH_EVENTS`: the most events in a micro-batch.
+        * `GAMEKEEPER_BATCH_WAIT_MS`: the longest wait for them, in milliseconds.
+        * `GAMEKEEPER_SESSION_TIMEOUT`: seconds until a dead worker's partitions move.
+        * `GAMEKEEPER_REBALANCE_TIMEOUT`: seconds that workers get to rejoin.
+        * `GAMEKEEPER_HTTP_HOST`: where health and metrics are served.
+        * `GAMEKEEPER_HTTP_PORT`: and on which port; one for each worker of a machine.
 
         The sink:
 
-        * `GAMEKEEPER_SINK_RECORDS`, `_SINK_BYTES`, `_SINK_SECONDS`: what a file holds at most and
-          the longest wait for it; 20000 records, 67108864 bytes, 30 seconds.
+        * `GAMEKEEPER_SINK_RECORDS`: the most records in one of its files.
+        * `GAMEKEEPER_SINK_BYTES`: the most bytes in one.
+        * `GAMEKEEPER_SINK_SECONDS`: and the longest wait for them, in seconds.
         """
         _refuse_misspelt(environ)
         fields = _read(cls, environ)

@@ -46,12 +46,6 @@ _taps: weakref.WeakSet[QueryTap] = weakref.WeakSet()
 class QueryTap:
     """Records inference requests; create one per model server and model, share it by all threads.
 
-    `servers` is `host:port`, several separated by commas; without it, `KAFKA_BOOTSTRAP_SERVERS`.
-    `security` holds kafka-python's settings `security_protocol`, `sasl_*` and `ssl_*`. `source`
-    names this server in the events (a URI reference, by default `/tap/` and the host's name).
-    `sample` is the fraction of accounts in (0, 1] that are recorded: an account is recorded
-    always or never, in every process alike. `close_timeout` is in seconds.
-
     The constructor raises `SettingsError` on settings that cannot work. Nothing else raises.
     """
 
@@ -70,7 +64,24 @@ class QueryTap:
         close_timeout: float = 5.0,
         transport: Transport | None = None,
     ) -> None:
-        """Prepare; nothing connects and no thread starts before the first `record()`."""
+        """Prepare; nothing connects and no thread starts before the first `record()`.
+
+        Args:
+            servers: `host:port`, several separated by commas; without it,
+                `KAFKA_BOOTSTRAP_SERVERS`.
+            model: the protected model's name.
+            model_version: its version, where known.
+            topic: the topic of query events.
+            source: names this server in the events, a URI reference; by default `/tap/` and the
+                host's name.
+            security: kafka-python's settings `security_protocol`, `sasl_*` and `ssl_*`.
+            sample: the fraction of accounts, above 0 and up to 1, that are recorded: an account is
+                recorded always or never, in every process alike.
+            max_queue_events: the most events in the queue.
+            max_queue_bytes: the most bytes in it; what the Kafka producer holds counts, too.
+            close_timeout: seconds that `close()` waits for the broker.
+            transport: takes Kafka's place; `MemoryTransport()` in your tests.
+        """
         if not model:
             raise SettingsError("name the model: QueryTap(..., model='digits')")
         if not 0 < sample <= 1:
