@@ -95,6 +95,18 @@ class Likelihood(Detector):
     benign or not (section VIII-B: 1.2 to 1.5 % alarms per query on benign images of other sets).
 
     State is a few numbers, below 1 KiB; nothing is forgotten.
+
+    100 honest queries of log-likelihood -1 or so, then 100 of -2:
+
+    >>> rng = np.random.default_rng(0)
+    >>> told = np.concatenate([rng.normal(-1, 0.1, 100), rng.normal(-2, 0.1, 100)])
+    >>> features = {"log_likelihood": told.reshape(200, 1).astype(np.float32)}
+    >>> detector = Likelihood(center=-1.0)
+    >>> batch = Batch(0, np.zeros((200, 1)), np.zeros(200, int), features=features)
+    >>> detector.update(batch)[[48, 99, 149, 199]].round(2)
+    array([  nan, -0.01,  0.33,  0.5 ])
+    >>> [each["query"] for each in detector.evidence(199)["least_likely"]]
+    [159, 138, 108, 190, 178]
     """
 
     name: ClassVar[str] = "likelihood"

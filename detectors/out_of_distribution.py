@@ -106,6 +106,18 @@ class OutOfDistribution(Detector):
     model's own kind of data, or dilutes more than the threshold allows, is not seen.
 
     State is `window` bits and a few numbers, below 2 KiB; the oldest scores are forgotten first.
+
+    500 honest queries, of which one in twenty is above the cut, then images of another kind:
+
+    >>> rng = np.random.default_rng(0)
+    >>> scores = np.concatenate([rng.normal(0, 1, 500), rng.normal(4, 1, 200)])
+    >>> features = {"ood": scores.reshape(700, 1).astype(np.float32)}
+    >>> detector = OutOfDistribution(cut=1.64, window=100)
+    >>> batch = Batch(0, np.zeros((700, 1)), np.zeros(700, int), features=features)
+    >>> detector.update(batch)[[48, 499, 549, 599]].round(2)
+    array([ nan, 0.01, 0.37, 0.92])
+    >>> detector.evidence(549)["share"]
+    0.51
     """
 
     name: ClassVar[str] = "ood"

@@ -51,6 +51,21 @@ class Prada(Detector):
     still counts as evidence, once.
 
     Bounded: the oldest distances are forgotten first, and the growing set's oldest members.
+
+    200 honest queries, then copies of them that are one step away:
+
+    >>> rng = np.random.default_rng(0)
+    >>> honest = rng.normal(size=(200, 64))
+    >>> made = honest[:40] + 0.1 * rng.choice([-1, 1], size=(40, 64))
+    >>> detector = Prada()
+    >>> detector.update(Batch(0, honest, np.zeros(200, int)))[[99, 199]].round(2)
+    array([ nan, 0.01])
+    >>> statistics = detector.update(Batch(200, made, np.zeros(40, int)))
+    >>> 200 + int(np.argmax(statistics > detector.threshold))  # the first alarm
+    210
+    >>> closest = detector.evidence(39)["closest"][0]
+    >>> closest["query"], closest["nearest"], round(closest["distance"], 2)
+    (204, 4, 0.8)
     """
 
     name: ClassVar[str] = "prada"

@@ -30,7 +30,21 @@ LONGEST_WINDOW = 1000
 
 
 class PradaV1(Detector):
-    """Algorithm 1; the statistic is the ratio above, NaN until two windows are full."""
+    """Algorithm 1; the statistic is the ratio above, NaN until two windows are full.
+
+    200 honest queries, then copies of them that are one step away and join nothing:
+
+    >>> rng = np.random.default_rng(0)
+    >>> honest = rng.normal(size=(200, 64))
+    >>> made = honest[:40] + 0.1 * rng.choice([-1, 1], size=(40, 64))
+    >>> detector = PradaV1(window=30)
+    >>> detector.update(Batch(0, honest, np.zeros(200, int)))[[58, 199]].round(2)
+    array([ nan, 0.97])
+    >>> detector.update(Batch(200, made, np.zeros(40, int)))[[0, 9, 29]].round(1)
+    array([ 1. ,  1.3, 30. ])
+    >>> detector.evidence(29)
+    {'window': 30, 'growth': 0, 'growth_before': 29, 'growing_set': 192}
+    """
 
     name: ClassVar[str] = "prada-v1"
     threshold = 5.0

@@ -84,6 +84,21 @@ class Similarity(Detector):
 
     Who knows `secret` can tell which queries are thinned out. A profile's accounts share it: one
     that is a pair short of its alarm learns from the alarm an index that is kept, and is lost.
+
+    100 embeddings that have nothing to do with each other, then one step from each:
+
+    >>> rng = np.random.default_rng(0)
+    >>> honest = rng.normal(size=(100, 8)).astype(np.float32)
+    >>> inputs, labels = np.zeros((100, 1)), np.zeros(100, int)
+    >>> detector = Similarity(delta=0.2)
+    >>> detector.update(Batch(0, inputs, labels, features={"embedding": honest}))[[0, 99]]
+    array([0., 0.])
+    >>> made = honest + np.float32(0.05)
+    >>> detector.update(Batch(100, inputs, labels, features={"embedding": made}))[[0, 49, 99]]
+    array([  1.,  50., 100.])
+    >>> pair = detector.evidence(0)["latest"][0]
+    >>> pair["query"], pair["earlier"], round(pair["distance"], 2)
+    (100, 0, 0.14)
     """
 
     name: ClassVar[str] = "similarity"
