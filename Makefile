@@ -3,7 +3,8 @@
 #   make test     run all tests              (make test ARGS="-k prada -x" for some)
 #   make check    format, lint, import layers, types
 #   make types    the type checker alone
-#   make bench    measure; the tables of the README come from here
+#   make bench    measure; the tables of docs/results/speed.md come from here
+#   make docs     build the documentation site, with warnings as errors
 #   make clean    remove what was built, except .venv
 # PYTHON=python3.12 chooses another interpreter for .venv, KAFKA_HOME and
 # KAFKA_BOOTSTRAP_SERVERS the brokers that are tested against (see CONTRIBUTING.md).
@@ -19,7 +20,7 @@ LINKS := $(PACKAGES:%=build/types/gamekeeper/%)
 TYPES = MYPYPATH=build/types $(BIN)/mypy -p gamekeeper | sed -u 's|^build/types/gamekeeper/||'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check types bench clean
+.PHONY: help demo test check types bench docs clean
 
 help:
 	@sed -n '/^# Every/,/^$$/s/^# \{0,1\}//p' Makefile
@@ -42,9 +43,13 @@ types: .venv/dev.stamp $(LINKS)
 bench: .venv/dev.stamp
 	@for bench in tests/bench/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
+docs: .venv/docs.stamp
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --keep-going docs build/docs
+	@echo "The documentation is in build/docs/index.html"
+
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(PACKAGES) docs tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(LINKS):
 	@mkdir -p $(@D)
@@ -57,4 +62,4 @@ $(LINKS):
 	  exit 1; }
 	@echo "Installing gamekeeper[$*] into .venv ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$*]'
-	@touch $@ $(if $(filter dev,$*),.venv/demo.stamp)
+	@touch $@ $(if $(filter dev,$*),.venv/demo.stamp .venv/docs.stamp)

@@ -138,7 +138,7 @@ def _said(error: ImportError, command: str) -> Exception:
 def main() -> None:
     """Gamekeeper catches model theft while it happens.
 
-    Settings come from the environment: KAFKA_BOOTSTRAP_SERVERS and GAMEKEEPER_...
+    Settings come from the environment: `KAFKA_BOOTSTRAP_SERVERS` and `GAMEKEEPER_...`
     """
     signal.signal(signal.SIGTERM, _stop)  # `broker`, `serve` and `sink` set their own
 

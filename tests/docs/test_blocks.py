@@ -1,0 +1,118 @@
+"""The pages' examples that are marked to run do run, as they stand and in their order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from gamekeeper.stream.kafka import EmbeddedBroker, free_port
+from support.pages import PAGES, blocks
+
+RUNNING = [page for page in PAGES if any(block.marker for block in blocks(page))]
+PATIENCE = 300
+"""Seconds that a block may take on a busy machine."""
+AT_ONCE = 2
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[None]]]:
+    """Run all pages, some at once: most of their time they wait, for groups and idle topics."""
+    longest_first = sorted(RUNNING, key=lambda page: -len(blocks(page)))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {
+            page: pool.submit(run, page, tmp_path_factory.mktemp(Path(page).stem))
+            for page in longest_first
+        }
+
+
+@pytest.mark.parametrize("page", RUNNING)
+def test_marked_blocks_run(page: str, runs: dict[str, Future[None]]) -> None:
+    """A page's marked blocks run one after the other, in one folder, with a broker on loopback."""
+    runs[page].result()
+
+
+def test_every_command_of_the_tutorial_runs() -> None:
+    """But for the installation and the broker, which are the tests' own, nothing is left out."""
+    left = [block.text for block in blocks("docs/tutorial.md") if not block.marker]
+    assert [text.split()[0:2] for text in left] == [["make", "demo"], ["gamekeeper", "broker"]]
+
+
+def test_tap_examples_fit_the_code() -> None:
+    """The examples of tapping a server define what they say, on a stand-in for network and app."""
+    names: dict[str, object] = {"network": lambda images: images, "app": object()}
+    for marker, language, text in blocks("docs/how-to/tap.md"):
+        if language == "python" and not marker:
+            exec(text, names)  # connects to nothing: no request is recorded
+    assert {"answer", "predict", "app"} <= set(names)
+
+
+def run(page: str, folder: Path) -> None:
+    """Run a page's marked blocks in a folder; what they run beside ends with the page."""
+    with EmbeddedBroker() as broker, ExitStack() as beside:
+        environ = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+            "KAFKA_BOOTSTRAP_SERVERS": broker.address,
+            "GAMEKEEPER_PARTITIONS": "2",
+            "GAMEKEEPER_HTTP_PORT": str(free_port()),
+            # The embedded broker waits this long when a group forms.
+            "GAMEKEEPER_SESSION_TIMEOUT": "6",
+            "GAMEKEEPER_REBALANCE_TIMEOUT": "6",
+            "GAMEKEEPER_SINK_SECONDS": "1",
+        }
+        for marker, language, text in blocks(page):
+            if marker == "runs":
+                runner = ["bash", "-euo", "pipefail"] if language == "sh" else [sys.executable]
+                to_its_end([*runner, "-c", text], folder, environ)
+            elif marker == "runs beside":
+                for line in text.splitlines():
+                    beside.enter_context(running_on(line, folder, environ))
+            elif marker:
+                (folder / marker.removeprefix("saves: ")).write_text(text)
+
+
+def to_its_end(command: list[str], folder: Path, environ: dict[str, str]) -> None:
+    """Run a block; fail with what it said."""
+    ended = subprocess.run(
+        command,
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert ended.returncode == 0, f"{command[-1]}\n{ended.stdout}\n{ended.stderr}"
+
+
+@contextmanager
+def running_on(line: str, folder: Path, environ: dict[str, str]) -> Iterator[None]:
+    """Let a command run on; it must not end by itself, and must end well when it is asked to."""
+    log = folder / f"beside-{len(list(folder.glob('beside-*')))}.log"
+    with (
+        log.open("w") as out,
+        subprocess.Popen(
+            ["bash", "-c", f"exec env {line}"],
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        ) as process,
+    ):
+        try:
+            yield
+            assert process.poll() is None, f"{line} ended: {log.read_text()}"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0, f"{line}: {log.read_text()}"
+        finally:
+            process.kill()
