@@ -1,38 +1,30 @@
 """What the reference pages say, read from the code: one function for each kind, as Markdown.
 
-This is the only file of the documentation that imports gamekeeper.
+Settings, detectors, attacks, evasions, the tap and the folders are here; `contracts` has the rest.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 import math
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
-from prometheus_client.metrics import MetricWrapperBase
-
+from contracts import alerts, columns, message, metrics, views
 from gamekeeper import detectors, replay, schemas, stream
 from gamekeeper.detectors.catalog import DETECTORS, build
 from gamekeeper.detectors.engine import Policy
-from gamekeeper.replay.tables import sql
 from gamekeeper.replay.theft.attacks import ATTACKS
 from gamekeeper.replay.theft.evasions import EVASIONS
 from gamekeeper.replay.theft.listing import Listed
 from gamekeeper.replay.theft.options import describe
 from gamekeeper.schemas.errors import ProfileError
-from gamekeeper.schemas.jsonschema import generate
-from gamekeeper.schemas.tables import columns as table_columns
 from gamekeeper.stream import logs
 from gamekeeper.stream.kafka import BROKERS, Settings, variables
 from gamekeeper.stream.tap import QueryTap, TapStats
-from gamekeeper.stream.worker.metrics import Metrics
-from prose import arguments, bullets, code, groups, notes, table
+from prose import arguments, bullets, code, groups, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,92 +126,6 @@ def _listed(what: str, entries: Mapping[str, Listed]) -> str:
         + "\n\nOptions, for `--set`:\n\n"
         + table([what, "option", "default", ""], options)
     )
-
-
-def message(name: str) -> str:
-    """Describe a message by its JSON Schema, and the types that it is made of."""
-    document = json.loads(generate(f"{name}.schema.json"))
-    parts = [document["description"], _fields(document)]
-    for inner, told in document.get("$defs", {}).items():
-        parts += [f"**{inner.lower()}**", _fields(told)]
-    return "\n\n".join(parts)
-
-
-def _fields(schema: Mapping[str, Any]) -> str:
-    required = schema.get("required", [])
-    rows = [
-        (code(name), _kind(told), "yes" if name in required else "", told.get("description", ""))
-        for name, told in schema["properties"].items()
-    ]
-    return table(["field", "type", "required", ""], rows)
-
-
-def _kind(schema: Mapping[str, Any]) -> str:
-    """Name a JSON Schema's type in a few words."""
-    if "anyOf" in schema:
-        return " or ".join(_kind(each) for each in schema["anyOf"])
-    if "enum" in schema:
-        return ", ".join(code(each) for each in schema["enum"])
-    if "$ref" in schema:
-        return schema["$ref"].rpartition("/")[2].lower()
-    if schema.get("type") == "array" and "items" in schema and schema["items"]:
-        return f"array of {_kind(schema['items'])}"
-    return str(schema.get("contentEncoding") or schema.get("type"))
-
-
-def columns(name: str) -> str:
-    """Tabulate a table's columns, and what its docstring says of them."""
-    rows = [
-        (code(field.name), code(field.type), "yes" if field.nullable else "")
-        for field in table_columns.TABLES[name]
-    ]
-    return f"{notes(table_columns)[name.upper()]}\n\n{table(['column', 'type', 'null'], rows)}"
-
-
-def views() -> str:
-    """Tabulate the views of `gamekeeper sql`."""
-    with tempfile.TemporaryDirectory() as folder, sql.connect(Path(folder)) as connection:
-        rows = [
-            (code(name), text, ", ".join(map(code, listed.split(", "))), code(sql.READS[name]))
-            for name, text, listed in sql.describe(connection)
-            if name in sql.view_help()
-        ]
-    return table(["view", "one row is", "columns", "empty without"], rows)
-
-
-def metrics() -> str:
-    """Tabulate the worker's metrics."""
-    worker = Metrics()
-    worker.watch_lag(lambda: {0: 0})
-    labels = {
-        each._name: each._labelnames
-        for each in vars(worker).values()
-        if isinstance(each, MetricWrapperBase)
-    }
-    rows = []
-    for family in worker.registry.collect():
-        if family.name.startswith("gamekeeper_"):
-            name = f"{family.name}_total" if family.type == "counter" else family.name
-            names = labels.get(family.name) or {key for s in family.samples for key in s.labels}
-            shown = ", ".join(map(code, sorted(set(names) - {"le"})))
-            rows.append((code(name), family.type, shown, family.documentation))
-    return table(["metric", "type", "labels", ""], rows)
-
-
-def alerts() -> str:
-    """Tabulate the alerts that ship with the compose stack."""
-    document = yaml.safe_load((ROOT / "docker/prometheus/alerts.yml").read_text())
-    rows = [
-        (
-            code(rule["alert"]),
-            rule["labels"]["severity"],
-            rule["annotations"]["summary"],
-            rule["annotations"].get("description", ""),
-        )
-        for group in document["groups"]
-        for rule in group["rules"]
-    ]
-    return table(["alert", "severity", "it says", "and advises"], rows)
 
 
 def tap() -> str:
