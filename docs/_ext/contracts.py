@@ -45,7 +45,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(code(each) for each in schema["enum"])
     if "$ref" in schema:
-        return schema["$ref"].rpartition("/")[2].lower()
+        return str(schema["$ref"]).rpartition("/")[2].lower()
     if schema.get("type") == "array" and "items" in schema and schema["items"]:
         return f"array of {_kind(schema['items'])}"
     return str(schema.get("contentEncoding") or schema.get("type"))
