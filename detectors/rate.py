@@ -50,7 +50,11 @@ class Rate(Detector):
     _ends: list[int]  # after each query of the last batch: where in `_latest` its window ends
 
     def __init__(self, *, window: int = 100) -> None:
-        """Choose over how many queries rate and entropy are taken; raises `ProfileError`."""
+        """Choose over how many queries rate and entropy are taken; raises `ProfileError`.
+
+        Args:
+            window: queries, the latest, over which rate and entropy are taken; 10 to 200.
+        """
         if not WINDOWS[0] <= window <= WINDOWS[1]:
             raise ProfileError(
                 f"rate.window is {window}: give {WINDOWS[0]} to {WINDOWS[1]} queries"

@@ -60,8 +60,8 @@ def detector_catalog() -> str:
     rows = []
     for name, kind in DETECTORS.items():
         asks = (inspect.getdoc(inspect.getmodule(kind)) or "").splitlines()[0].partition(": ")[2]
-        rows.append((code(name), asks, code(kind.feature) or "the inputs", _threshold(name)))
-    return table(["detector", "asks", "reads", "alarm above"], rows)
+        rows.append((code(name), asks, code(kind.feature), _threshold(name)))
+    return table(["detector", "asks", "feature", "alarm above"], rows)
 
 
 def detector(name: str) -> str:

@@ -68,7 +68,10 @@ def test_detector_options_are_told(name: str) -> None:
 
 
 def test_catalogs_are_told() -> None:
-    """Every detector, attack and evasion has its row."""
+    """Every detector, attack and evasion has its row, and every detector its two sections."""
+    for name in DETECTORS:
+        assert f"```{{generated}} detector {name}\n" in text_of("docs/reference/detectors.md")
+        assert f"\n## `{name}`: " in text_of("docs/explanation/detectors.md")
     assert set(DETECTORS) <= named(FACTS["detectors"]())
     assert set(ATTACKS) <= named(FACTS["attacks"]())
     assert set(EVASIONS) <= named(FACTS["evasions"]())
