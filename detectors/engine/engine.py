@@ -45,6 +45,7 @@ class Engine:
 
     >>> import numpy as np
     >>> from gamekeeper.detectors.engine.profile import default_profile
+    >>> from gamekeeper.detectors.engine import Source
     >>> from gamekeeper.schemas.tensor import Tensor
     >>> inputs = Tensor.from_array(np.zeros((2, 4), np.float32))
     >>> event = QueryEvent(id="1", account="a", model="m", time=0, inputs=inputs, labels=[0, 1])

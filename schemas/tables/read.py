@@ -136,6 +136,8 @@ class _Reader:
     def event(self, start: int, stop: int, names: dict[str, Any]) -> QueryEvent:
         """Put the event together; its tensor's bytes are copied once."""
         shape = _table(self.shape, start, stop, "shape")
+        if shape is not None and np.isnan(shape).any():
+            raise TraceError("a length is null in column 'shape'")
         if shape is None or (shape != shape[0]).any():
             raise TraceError("its rows differ in column 'shape'")
         offsets = self.tensor.offsets[start : stop + 1]
@@ -149,7 +151,7 @@ class _Reader:
             account=names["account"],
             model=names["model"],
             time=int(self.time[start]),
-            inputs=Tensor(names["dtype"], (stop - start, *shape[0].tolist()), data),
+            inputs=Tensor(names["dtype"], (stop - start, *map(int, shape[0])), data),
             labels=self.label[start:stop].tolist(),
             probabilities=None if probabilities is None else Tensor.from_array(probabilities),
             embedding=None if embedding is None else Tensor.from_array(embedding),
