@@ -88,14 +88,6 @@ def coefficients(n: int) -> Coefficients:
     return found
 
 
-def clear_cache() -> None:
-    """Forget all coefficients, as a new process begins."""
-    global _cached_bytes
-    _cache.clear()
-    _blocks.clear()
-    _cached_bytes = 0
-
-
 def _coefficients(n: int) -> Coefficients:
     scores = _scores(n)
     squares = 2.0 * float(np.dot(scores, scores))
@@ -176,11 +168,6 @@ def _polynomial(powers: tuple[float, ...], x: float) -> float:
     for factor in powers:
         value = value * x + factor
     return value
-
-
-def shapiro_wilk(values: Floats) -> float:
-    """Give W of 6 to 10,000 ascending finite values; 1 where all are equal."""
-    return _w(values, _moments(values)[1])
 
 
 def _w(values: Floats, deviation: float) -> float:

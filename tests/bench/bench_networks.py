@@ -29,7 +29,11 @@ import time
 import tracemalloc
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "studies"))
 
 import faiss
 import msgspec
@@ -41,9 +45,9 @@ from gamekeeper.detectors.base import Detector
 from gamekeeper.detectors.engine import Arrival, Engine, Outcome, Profile, Source
 from gamekeeper.detectors.networks import NetworkFeaturizer, prepare
 from gamekeeper.detectors.networks.featurizer import CHUNK
-from gamekeeper.detectors.normality import shapiro
 from gamekeeper.detectors.similarity import Similarity
 from gamekeeper.stream.worker.store import Entry
+from support.coefficients import forget_coefficients
 
 SENT = 2048
 ROUNDS = 5
@@ -205,7 +209,7 @@ def measure(single: Profile, traffic: Traffic, features: Rows) -> tuple[int, int
             stored[each.key] = 0 if each.value is None else len(each.key) + len(each.value)
     total = sum(stored.values())
     stored.clear()
-    shapiro.clear_cache()  # shared by all accounts
+    forget_coefficients()  # shared by all accounts
     gc.collect()
     traced, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

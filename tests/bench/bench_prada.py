@@ -30,8 +30,8 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gamekeeper.detectors.base import Batch
-from gamekeeper.detectors.normality import shapiro
 from gamekeeper.detectors.prada import Prada
+from support.coefficients import forget_coefficients
 from support.digits import digits
 
 QUERIES = 6000
@@ -142,7 +142,7 @@ def main() -> None:
     print(f"{'':34}{'us/query':>10}{'queries/s':>12}{'x loop':>9}{'x numpy':>9}")
     rows: list[tuple[str, float]] = []
     for size in BATCHES:
-        shapiro.clear_cache()
+        forget_coefficients()
         rows.append((f"gamekeeper, batches of {size}, cold", 0.0))
         rows[-1] = (rows[-1][0], timed(lambda s=size: gamekeeper(inputs, labels, "paper", s))[0])
     for mode in ("paper", "hardened"):
