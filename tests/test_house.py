@@ -51,7 +51,8 @@ def test_the_tap_brings_four_distributions_only() -> None:
 def test_every_import_is_declared() -> None:
     """What code, tests and site import is a requirement of some extra, if through another."""
     declared: set[str] = set()
-    waiting = [("gamekeeper", frozenset({"dev", "demo", "docs", "service", "replay"}))]
+    extras = PROJECT["project"]["optional-dependencies"]
+    waiting = [("gamekeeper", frozenset(extras))]
     while waiting:
         name, extras = waiting.pop()
         for requirement in map(Requirement, importlib.metadata.requires(name) or []):

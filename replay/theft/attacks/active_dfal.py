@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from art.attacks.evasion import DeepFool
 from numpy.typing import NDArray
 
 from gamekeeper.replay.theft import WHITE, Floats, Images, Oracle, Sent, Start
 from gamekeeper.replay.theft.attacks.active_thief import EPOCHS, active_thief
-from gamekeeper.replay.theft.craft import art_model
+from gamekeeper.replay.theft.craft import deepfool
 from gamekeeper.replay.theft.model import Classifier
 
 CANDIDATES = 5
@@ -18,9 +17,8 @@ CANDIDATES = 5
 tens of milliseconds per image on a processor, so that a choice of five is the most that is
 bearable there."""
 ITERATIONS = 5
-"""DeepFool's iterations. ART's walk ends only beyond the border, and its steps end upon it, so that
-more of them are spent in place: against 20, distances change by less than 1 %."""
-BATCH = 32
+"""DeepFool's iterations. Its steps end upon the border and its walk only beyond it, so that more of
+them are spent in place: against 20, distances change by less than 1 %."""
 
 
 def active_dfal(
@@ -65,11 +63,7 @@ def nearest_to_border(
 
 def distances(model: Classifier, images: Images) -> Floats:
     """Measure how far DeepFool moves `(n, ...)` images: `(n,)`, for pixels of 0..1."""
-    estimator = art_model(model)
-    # ART's DeepFool multiplies its steps by the width of clip_values: they are right for 0..1 only.
-    estimator.set_params(preprocessing=(0.0, 1.0 / WHITE), clip_values=(0.0, 1.0))
-    attack = DeepFool(estimator, max_iter=ITERATIONS, batch_size=BATCH, verbose=False)
     pixels = images.astype(np.float32) / np.float32(WHITE)
-    moves = (attack.generate(pixels) - pixels).reshape(len(images), -1)
+    moves = (deepfool(model, pixels, ITERATIONS) - pixels).reshape(len(images), -1)
     result: Floats = np.linalg.norm(moves, axis=1)
     return result

@@ -1,8 +1,8 @@
 """What attacks craft images with: steps along gradients, targets, augmentation, generators."""
 
-from gamekeeper.replay.theft.craft.art_model import art_model
 from gamekeeper.replay.theft.craft.augment import augment
 from gamekeeper.replay.theft.craft.carlini import carlini
+from gamekeeper.replay.theft.craft.deepfool import deepfool
 from gamekeeper.replay.theft.craft.generator import NOISE, Generator
 from gamekeeper.replay.theft.craft.steps import signed_steps
 from gamekeeper.replay.theft.craft.targets import Aims, likeliest, random_others
@@ -11,9 +11,9 @@ __all__ = [
     "NOISE",
     "Aims",
     "Generator",
-    "art_model",
     "augment",
     "carlini",
+    "deepfool",
     "likeliest",
     "random_others",
     "signed_steps",

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
-from art.attacks.evasion import (
-    BasicIterativeMethod,
-    FastGradientMethod,
-    MomentumIterativeMethod,
-)
 
 from gamekeeper.replay.theft import WHITE, Images, Labels, Victim, quantise
-from gamekeeper.replay.theft.craft import art_model
+from gamekeeper.replay.theft.craft import signed_steps
 from gamekeeper.replay.theft.model import Classifier
 
 Method = Literal["random", "fgsm", "i-fgsm", "mi-fgsm"]
@@ -29,7 +24,6 @@ DECAY = 1.0
 """The momentum's decay in MI-FGSM; the paper does not say, this is Dong et al.'s."""
 TARGETS = 9
 """Targets per seed (ibid., section IV-A b): all other classes of MNIST."""
-BATCH = 256
 
 
 class Transfer(msgspec.Struct, frozen=True):
@@ -94,22 +88,21 @@ def _examples(
     rng: np.random.Generator,
 ) -> Images:
     """Move images toward or away from `(n,)` classes; `random` moves each pixel either way."""
-    pixels = images.astype(np.float32)
     if method == "random":
-        return quantise(pixels + EPSILON * rng.choice([-1.0, 1.0], pixels.shape))
-    attack = _attack(method, art_model(thief), targeted)
-    return quantise(attack.generate(pixels, np.eye(thief.classes, dtype=np.float32)[classes]))
-
-
-def _attack(method: Method, model: Any, targeted: bool) -> Any:
-    """Make ART's attack of this name."""
-    common = {"eps": EPSILON, "targeted": targeted, "batch_size": BATCH}
-    if method == "fgsm":
-        return FastGradientMethod(model, **common)
-    steps = {"eps_step": EPSILON / STEPS, "max_iter": STEPS, "verbose": False}
-    if method == "i-fgsm":
-        return BasicIterativeMethod(model, **common, **steps)
-    return MomentumIterativeMethod(model, decay=DECAY, **common, **steps)
+        moves = EPSILON * rng.choice([-1.0, 1.0], images.shape)
+        return quantise(images.astype(np.float32) + moves)
+    steps = 1 if method == "fgsm" else STEPS
+    moved = signed_steps(
+        thief,
+        images,
+        classes,
+        reach=EPSILON,
+        step=EPSILON / steps,
+        steps=steps,
+        away=not targeted,
+        decay=DECAY if method == "mi-fgsm" else None,
+    )
+    return quantise(moved)
 
 
 def _distance(moved: Images, images: Images) -> float:

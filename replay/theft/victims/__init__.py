@@ -1,6 +1,5 @@
 """Models to steal: trained here, or anybody's, behind one call."""
 
-from gamekeeper.replay.theft.victims.art import art_classifier
 from gamekeeper.replay.theft.victims.callables import of_callable, of_module
 from gamekeeper.replay.theft.victims.error import VictimError
 from gamekeeper.replay.theft.victims.files import read_victim, write_victim
@@ -12,7 +11,6 @@ __all__ = [
     "VictimError",
     "VictimPlan",
     "VictimReport",
-    "art_classifier",
     "classes_of",
     "identity",
     "of_callable",

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from art.estimators.classification.blackbox import BlackBoxClassifierNeuralNetwork
 from numpy.typing import NDArray
 
 from gamekeeper.replay.theft import WHITE, AttackOver, Floats, Images, Oracle, ask, quantise
 from gamekeeper.schemas.errors import GamekeeperError
+
+if TYPE_CHECKING:
+    from art.estimators.classification.blackbox import BlackBoxClassifierNeuralNetwork
+
+
+class ArtMissingError(GamekeeperError):
+    """The toolbox is not installed; the message says how it is."""
 
 
 class ArtInputError(GamekeeperError):
@@ -45,8 +51,15 @@ def art_classifier(
     Returns:
         An ART classifier whose `predict` gives `(n, classes)` probabilities. It raises
         `ArtInputError` on images of another shape or outside `clip_values`, and `AttackOver`
-        where an evasion leaves images without an answer, for which ART has no place.
+        where an evasion leaves images without an answer, for which ART has no place. Raises
+        `ArtMissingError` itself.
     """
+    try:
+        from art.estimators.classification.blackbox import BlackBoxClassifierNeuralNetwork
+    except ModuleNotFoundError as error:
+        raise ArtMissingError(
+            f"a victim for ART's attacks needs {error.name}: pip install 'gamekeeper[art]'"
+        ) from error
     height, width, channels = shape if len(shape) == 3 else (*shape, 1)
     expected = (channels, height, width) if channels_first else (height, width, channels)
 

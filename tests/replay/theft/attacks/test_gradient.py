@@ -29,7 +29,7 @@ from gamekeeper.replay.theft.attacks.jba_binary_search import jba_binary_search
 from gamekeeper.replay.theft.attacks.jba_pgd import jba_pgd
 from gamekeeper.replay.theft.attacks.papernot import papernot
 from gamekeeper.replay.theft.attacks.t_rnd import t_rnd
-from gamekeeper.replay.theft.craft import art_model, carlini, likeliest, random_others, signed_steps
+from gamekeeper.replay.theft.craft import carlini, likeliest, random_others, signed_steps
 from gamekeeper.replay.theft.model import Architecture, Classifier
 from gamekeeper.replay.theft.recording import Recorder, run
 from support.natural_images import digits, rob, thief
@@ -216,16 +216,6 @@ def test_random_targets_differ_and_are_never_the_own_class() -> None:
         assert len({*targets, own}) == 4
     two = random_others(np.random.default_rng(1), 2, _images()[:10], labels % 2, 3, 10)
     np.testing.assert_array_equal(two.targets, 1 - labels % 2)
-
-
-def test_art_sees_the_classifier() -> None:
-    """ART's wrapper predicts what the classifier does, on grey and on colour images."""
-    for shape in ((8, 8), (8, 12, 3)):
-        model = Classifier(Architecture(shape, 5), 1)
-        images = np.random.default_rng(1).integers(0, 256, (6, *shape), dtype=np.uint8)
-        logits = torch.from_numpy(art_model(model).predict(images.astype(np.float32)))
-        probabilities = torch.softmax(logits, dim=1).numpy()
-        np.testing.assert_allclose(probabilities, model(images).probabilities, atol=1e-5)
 
 
 def test_color_moves_a_channel_by_one_amount() -> None:

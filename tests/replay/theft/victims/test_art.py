@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,7 @@ from torch import nn
 
 from gamekeeper.replay.theft import Answers, AttackOver, Images, Reply, Request
 from gamekeeper.replay.theft.recording import Recorder
-from gamekeeper.replay.theft.victims import art_classifier
-from gamekeeper.replay.theft.victims.art import ArtInputError
+from gamekeeper.replay.theft.victims.art import ArtInputError, ArtMissingError, art_classifier
 from support.natural_images import digits, rows_of, victim
 
 POOL = digits()[0][800:1400]
@@ -145,3 +146,11 @@ def test_nothing_else_of_the_victim_is_exposed() -> None:
     assert not hasattr(way_in, "class_gradient")
     assert not hasattr(way_in, "loss_gradient")
     assert way_in.model is None
+
+
+def test_without_the_toolbox_the_extra_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else of the victims needs it."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "art"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ArtMissingError, match=r"needs art.*pip install 'gamekeeper\[art\]'"):
+        art_classifier(Recorder(_sum_of_pixels), (6, 4, 3), 6, synthetic=False)

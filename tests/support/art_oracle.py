@@ -1,4 +1,4 @@
-"""A classifier as the Adversarial Robustness Toolbox takes one, for its gradient attacks."""
+"""A classifier as the Adversarial Robustness Toolbox takes one: the oracle of crafted images."""
 
 from __future__ import annotations
 
