@@ -51,7 +51,7 @@ def _load_network(ref: NetworkRef, path: Path) -> Featurizer:
         from gamekeeper.detectors.networks import load  # takes seconds
     except ImportError as error:
         raise ProfileError(
-            f"the profile has networks, which take {error.name}: pip install 'gamekeeper[service]'"
+            f"the profile has networks, which take {error.name}: pip install 'gamekeeper[networks]'"
         ) from error
     network = load(data, str(path))
     if network.name != ref.feature:

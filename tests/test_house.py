@@ -12,18 +12,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
+
+from support.extras import brought_by, name_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("schemas", "detectors", "stream", "replay")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-
-
-def name_of(requirement: str) -> str:
-    """Cut a requirement down to its normalised distribution name."""
-    name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def module_of(path: Path) -> str:
@@ -50,18 +45,7 @@ def test_the_tap_brings_four_distributions_only() -> None:
 
 def test_every_import_is_declared() -> None:
     """What code, tests and site import is a requirement of some extra, if through another."""
-    declared: set[str] = set()
-    extras = PROJECT["project"]["optional-dependencies"]
-    waiting = [("gamekeeper", frozenset(extras))]
-    while waiting:
-        name, extras = waiting.pop()
-        for requirement in map(Requirement, importlib.metadata.requires(name) or []):
-            marker = requirement.marker
-            if any(not marker or marker.evaluate({"extra": extra}) for extra in (*extras, "")):
-                key = name_of(requirement.name)
-                if key not in declared and key != "gamekeeper":
-                    declared.add(key)
-                    waiting.append((requirement.name, frozenset(requirement.extras)))
+    declared = brought_by(*PROJECT["project"]["optional-dependencies"])
     files = [*MODULES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "docs").rglob("*.py")]
     imported = {
         name.partition(".")[0]
@@ -154,14 +138,15 @@ def test_the_tap_imports_nothing_heavy() -> None:
 
 
 def test_torch_stays_pinned_and_out_of_the_tap() -> None:
-    """A newer torch pulls gigabytes of CUDA packages; networks run in the service and in replay."""
+    """A newer torch pulls gigabytes of CUDA packages; only networks need it."""
     constraints = (ROOT / "constraints.txt").read_text().splitlines()
     assert "torch==2.13.0" in constraints
     extras = PROJECT["project"]["optional-dependencies"]
     assert [name for name, lines in extras.items() if "torch" in map(name_of, lines)] == [
-        "service",
-        "replay",
+        "networks"
     ]
+    with_torch = {name for name in extras if "torch" in brought_by(name)}
+    assert extras.keys() - with_torch == {"tap", "sql", "replay", "plot"}
 
 
 def test_constraints_cover_every_requirement() -> None:

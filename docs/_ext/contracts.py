@@ -12,8 +12,9 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from gamekeeper.replay.tables import sql
+from gamekeeper.schemas import columns as table_columns
 from gamekeeper.schemas.jsonschema import generate
-from gamekeeper.schemas.tables import columns as table_columns
+from gamekeeper.schemas.tables import TABLES
 from gamekeeper.stream.worker.metrics import Metrics
 from prose import code, notes, table
 
@@ -55,7 +56,7 @@ def columns(name: str) -> str:
     """Tabulate a table's columns, and what its docstring says of them."""
     rows = [
         (code(field.name), code(field.type), "yes" if field.nullable else "")
-        for field in table_columns.TABLES[name]
+        for field in TABLES[name]
     ]
     return f"{notes(table_columns)[name.upper()]}\n\n{table(['column', 'type', 'null'], rows)}"
 

@@ -20,9 +20,10 @@ from gamekeeper.replay.theft.bench.setting import Setting, Sizes
 from gamekeeper.replay.theft.bench.tables import Found
 from gamekeeper.replay.theft.evasions import EVASIONS
 from gamekeeper.replay.tune.datasets import pixels
+from gamekeeper.replay.tune.drawing import undrawn
 from gamekeeper.replay.tune.evaluation import cores
 from gamekeeper.schemas.errors import SettingsError, TraceError
-from gamekeeper.stream.cli.output import json_line, progress
+from gamekeeper.stream.cli.output import json_line, progress, warn
 
 QUICK = Sizes(accounts=399, life=150, epochs=3, networks="small", network_epochs=1)
 """As small as four detectors can be at 1 %: a minute's version."""
@@ -146,6 +147,8 @@ def bench(
     found = Found(done, setting.limits, setting.maxima["test"], setting.likelihood(), sizes.life)
     heading = describe(setting, asked)
     written = write_report(out, name, chosen, found, heading)
+    if reason := undrawn():
+        warn(reason)
     if form == "json":
         click.echo(json_line({"cells": done, "limits": setting.limits, "files": written}))
     else:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from gamekeeper.detectors.engine import Profile, override
 from gamekeeper.replay.cli.options import detector_option, format_option, jobs_option
 from gamekeeper.replay.tune.calibration import document, open_profile
+from gamekeeper.replay.tune.drawing import undrawn
 from gamekeeper.replay.tune.evaluation import BATCH, DEFINITIONS, LifeResult, Row, cores
 from gamekeeper.replay.tune.evaluation import evaluate as run_evaluation
 from gamekeeper.replay.tune.evaluation.report import HEADINGS, cells, tabulate
@@ -86,6 +87,8 @@ def evaluate(
     results = _evaluate(traces, out, chosen, networks, jobs or cores(), batch)
     rows = tabulate(results)
     swept = _sweep(out, chosen) if sweep else None
+    if swept and (reason := undrawn()):
+        warn(reason)
     if form == "json":
         click.echo(json_line(_document(traces, out, chosen, rows, swept)))
     else:
@@ -109,8 +112,6 @@ def _evaluate(
 
 
 def _sweep(out: Path, profile: Profile) -> Swept:
-    from gamekeeper.replay.tune.plots import plot  # the other commands need not wait for Altair
-
     with progress() as bar:
         task = bar.add_task("thresholds", total=None)
 
@@ -118,6 +119,10 @@ def _sweep(out: Path, profile: Profile) -> Swept:
             bar.update(task, completed=done, total=total)
 
         table = run_sweep(out, profile, advance)
+        if undrawn():
+            return Swept(table, [])
+        from gamekeeper.replay.tune.plots import plot  # without --sweep, nobody waits for Altair
+
         bar.update(task, description="plots", total=None, completed=0)
         return Swept(table, plot(out, profile, table, advance))
 
@@ -174,4 +179,5 @@ def _print_sweep(swept: Swept, out: Path) -> None:
     click.echo(
         "chosen by the accounts they are measured on, these promise nothing: gamekeeper calibrate"
     )
-    warn(f"every threshold is in {out / SWEPT}, plots (PNG and HTML) are in {out / PLOTS}")
+    plots = f", plots (PNG and HTML) are in {out / PLOTS}" if swept.plots else ""
+    warn(f"every threshold is in {out / SWEPT}{plots}")

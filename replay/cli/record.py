@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 from rich.progress import TextColumn, TimeElapsedColumn
 
-from gamekeeper.replay.traces import Recorded, Start, Wanted
+from gamekeeper.replay.traces import Recorded, Wanted
 from gamekeeper.replay.traces import record as run_recording
 from gamekeeper.stream.cli.output import progress, warn
-from gamekeeper.stream.kafka import Settings
+from gamekeeper.stream.kafka import Settings, Start
 
 
 @click.command(

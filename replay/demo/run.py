@@ -17,11 +17,18 @@ from typing import NamedTuple
 
 from gamekeeper.replay.demo.processes import Process, running
 from gamekeeper.replay.tables.verdicts import from_tables
-from gamekeeper.replay.traces import SAMPLE, TopicReader, TraceEvent, open_topic, read_trace
+from gamekeeper.replay.traces import SAMPLE, TraceEvent, read_trace
 from gamekeeper.replay.tune.calibration import SHIPPED
 from gamekeeper.schemas.scores import decode_scores
 from gamekeeper.schemas.verdict import Verdict, decode_verdict
-from gamekeeper.stream.kafka import EmbeddedBroker, Settings, apply, free_port
+from gamekeeper.stream.kafka import (
+    EmbeddedBroker,
+    Settings,
+    TopicReader,
+    apply,
+    free_port,
+    open_topic,
+)
 from gamekeeper.stream.tap import QueryTap
 
 PATIENCE = 60.0

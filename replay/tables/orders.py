@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 
-from gamekeeper.replay.traces import require_topic
 from gamekeeper.schemas.event import event_key
 from gamekeeper.schemas.order import CloseOrder, encode_order
 from gamekeeper.schemas.verdict import Verdict
-from gamekeeper.stream.kafka import Settings, broker_errors, producer
+from gamekeeper.stream.kafka import Settings, broker_errors, producer, require_topic
 
 _SECONDS = 15.0  # as long as any client here waits for a broker
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
-import pyarrow as pa
 
+from gamekeeper.schemas.columns import COLUMNS, Column
 from gamekeeper.schemas.errors import SettingsError, TraceError
-from gamekeeper.schemas.tables import TABLES
 
 WRITERS = {
     "queries": "`gamekeeper sink --queries` writes it, and so does `gamekeeper record`",
@@ -24,7 +23,7 @@ WRITERS = {
 }
 """What to think of where a table is missing."""
 READS = {
-    **{table: table for table in TABLES},
+    **{table: table for table in COLUMNS},
     **dict.fromkeys(["findings", "accounts", "alarms_by_day", "evidence"], "verdicts"),
     "queries_per_account": "queries",
     "peaks": "scores",
@@ -54,7 +53,7 @@ def connect(folder: Path) -> duckdb.DuckDBPyConnection:
     """Open an in-memory database with the tables and views over a folder.
 
     A table is all Parquet files below `folder/<table>`, also those that come later; one that has
-    no file now is empty. Columns are those of `gamekeeper.schemas.tables` and those that folders
+    no file now is empty. Columns are those of `gamekeeper.schemas.columns` and those that folders
     name (`date=2026-05-01`). Raises `TraceError` where there is no such folder or its files cannot
     be read.
     """
@@ -65,8 +64,8 @@ def connect(folder: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     # No extension is fetched from the network.
     connection.execute("SET autoinstall_known_extensions = false; SET TimeZone = 'UTC'")
-    for table, schema in TABLES.items():
-        _open_table(connection, folder / table, table, schema)
+    for table, columns in COLUMNS.items():
+        _open_table(connection, folder / table, table, columns)
     connection.execute(_views())
     return connection
 
@@ -90,15 +89,15 @@ def run(connection: duckdb.DuckDBPyConnection, text: str) -> list[Answer]:
         if answers:
             answers[-1] = answers[-1]._replace(rows=iter(list(answers[-1].rows)))
         with _mapped():
-            reader = connection.sql(statement).to_arrow_reader(_BATCH_ROWS)
-        answers.append(Answer(list(reader.schema.names), _rows(reader)))
+            names = [str(column[0]) for column in connection.execute(statement).description or ()]
+        answers.append(Answer(names, _rows(connection)))
     return answers
 
 
 def lacking(folder: Path, text: str) -> list[str]:
     """List the tables that statements name after FROM or JOIN and that have no file yet."""
     read = {READS.get(name.lower()) for name in _READ.findall(text)}
-    return [table for table in TABLES if table in read and missing(folder, table)]
+    return [table for table in COLUMNS if table in read and missing(folder, table)]
 
 
 def missing(folder: Path, table: str) -> bool:
@@ -123,10 +122,11 @@ def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]
 
 
 def _open_table(
-    connection: duckdb.DuckDBPyConnection, folder: Path, table: str, schema: pa.Schema
+    connection: duckdb.DuckDBPyConnection, folder: Path, table: str, columns: Mapping[str, Column]
 ) -> None:
     """Give `views.sql` a table's columns, as an empty table, and its files."""
-    connection.from_arrow(schema.empty_table()).create(f"_no_{table}")
+    kinds = ", ".join(f'"{name}" {column.kind}' for name, column in columns.items())
+    connection.execute(f"CREATE TABLE _no_{table} ({kinds})")
     files = connection.table(f"_no_{table}")
     with _mapped(folder):
         if not missing(folder.parent, table):
@@ -138,18 +138,11 @@ def _open_table(
         files.create_view(f"_files_{table}")
 
 
-def _rows(reader: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
+def _rows(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    """Read what was executed last, a part at a time."""
     with _mapped():
-        for batch in reader:
-            columns = [_values(column) for column in batch.columns]
-            yield from zip(*columns, strict=True)
-
-
-def _values(column: pa.Array[Any]) -> Sequence[Any]:
-    """Turn a column into Python's values; DuckDB's sums of integers are decimals to Arrow."""
-    if pa.types.is_decimal(column.type) and column.type.scale == 0:
-        return [None if value is None else int(value) for value in column.to_pylist()]
-    return column.to_pylist()
+        while rows := connection.fetchmany(_BATCH_ROWS):
+            yield from rows
 
 
 @contextmanager
@@ -158,7 +151,7 @@ def _mapped(folder: Path | None = None) -> Iterator[None]:
         yield
     except duckdb.IOException as error:
         raise TraceError(f"{folder or 'table'}: cannot be read: {error}") from error
-    except (duckdb.Error, pa.ArrowException) as error:
+    except duckdb.Error as error:
         if folder is not None:
             raise TraceError(f"{folder}: not such a table: {error}") from error
         raise SettingsError(str(error)) from error

@@ -10,11 +10,10 @@ from typing import Any
 import msgspec
 
 from gamekeeper.replay.tables.sql import connect, run
-from gamekeeper.replay.traces import Record, open_topic
 from gamekeeper.schemas.errors import SchemaError, SettingsError
 from gamekeeper.schemas.text import printable
 from gamekeeper.schemas.verdict import Verdict, decode_verdict
-from gamekeeper.stream.kafka import Settings
+from gamekeeper.stream.kafka import Record, Settings, open_topic
 
 HEADINGS = (
     *("time", "change", "severity", "account", "model", "detector"),

@@ -6,7 +6,6 @@ topic or of the tables, `play` sends one.
 
 from gamekeeper.replay.traces.play import Manner, Played, play
 from gamekeeper.replay.traces.record import Recorded, Wanted, record
-from gamekeeper.replay.traces.topic import Record, Start, TopicReader, open_topic, require_topic
 from gamekeeper.replay.traces.trace import Life, TraceEvent, TraceStore, open_trace, read_trace
 from gamekeeper.replay.traces.tracefiles import (
     SAMPLE,
@@ -22,20 +21,15 @@ __all__ = [
     "Life",
     "Manner",
     "Played",
-    "Record",
     "Recorded",
-    "Start",
-    "TopicReader",
     "TraceEvent",
     "TraceFile",
     "TraceStore",
     "Wanted",
-    "open_topic",
     "open_trace",
     "play",
     "read_batches",
     "read_trace",
     "record",
-    "require_topic",
     "trace_files",
 ]

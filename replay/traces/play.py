@@ -11,11 +11,10 @@ from typing import Any
 import msgspec
 from kafka import KafkaProducer
 
-from gamekeeper.replay.traces.topic import require_topic
 from gamekeeper.replay.traces.trace import TraceEvent, TraceStore, open_trace
 from gamekeeper.schemas.errors import BrokerError
 from gamekeeper.schemas.event import QueryEvent, encode_event, event_headers, event_key
-from gamekeeper.stream.kafka import Settings, broker_errors, producer
+from gamekeeper.stream.kafka import Settings, broker_errors, producer, require_topic
 
 _SOURCE = "/play"
 _FLUSH_SECONDS = 60.0  # longer than a broker's restart, shorter than anyone's patience

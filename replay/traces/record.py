@@ -13,13 +13,12 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gamekeeper.replay.traces.topic import Record, Start, TopicReader, open_topic
 from gamekeeper.schemas.errors import SchemaError, TraceError
 from gamekeeper.schemas.event import QueryEvent, check_key, decode_event
 from gamekeeper.schemas.files import sync, temporary_for
 from gamekeeper.schemas.order import is_order
 from gamekeeper.schemas.tables import QUERIES, many_query_rows
-from gamekeeper.stream.kafka import Settings
+from gamekeeper.stream.kafka import Record, Settings, Start, TopicReader, open_topic
 
 # A row group: what is held in memory, and what a reader of the trace must hold.
 _GROUP_BYTES = 16 * 2**20

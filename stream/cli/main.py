@@ -13,7 +13,7 @@ def _explain(*_: Any, **__: Any) -> None:
     """Say which extra brings the command line, and exit with code 1."""
     sys.exit(
         "Error: this installation holds the tap only; for the command line: "
-        "pip install 'gamekeeper[service]' (or [replay], or [demo] for everything)"
+        "pip install 'gamekeeper[service]' (or [sql] for verdicts, [replay], [train], [attack])"
     )
 
 

@@ -47,7 +47,7 @@ COMMANDS: Final = {
     ),
     "bench": Entry(
         "gamekeeper.replay.cli.bench:bench",
-        "replay",
+        "attack",
         "Measure what is caught, how soon, at which price.",
     ),
     "evaluate": Entry(
@@ -55,18 +55,18 @@ COMMANDS: Final = {
         "replay",
         "Run detectors over traces and measure their alarms.",
     ),
-    "victim": Entry("gamekeeper.replay.cli.victim:victim", "replay", "Train models to attack."),
+    "victim": Entry("gamekeeper.replay.cli.victim:victim", "attack", "Train models to attack."),
     "attack": Entry(
         "gamekeeper.replay.cli.attack:attack",
-        "replay",
+        "attack",
         "Steal from a victim, and record it as a trace.",
     ),
     "evasion": Entry(
-        "gamekeeper.replay.cli.evasion:evasion", "replay", "List the ways to hide an attack."
+        "gamekeeper.replay.cli.evasion:evasion", "attack", "List the ways to hide an attack."
     ),
     "train": Entry(
         "gamekeeper.replay.cli.train:train",
-        "replay",
+        "train",
         "Train the networks of a profile on benign data.",
     ),
     "calibrate": Entry(
@@ -79,9 +79,9 @@ COMMANDS: Final = {
         "replay",
         "Show, compare and verify profiles.",
     ),
-    "sql": Entry("gamekeeper.replay.cli.sql:sql", "replay", "Query the tables with SQL."),
+    "sql": Entry("gamekeeper.replay.cli.sql:sql", "sql", "Query the tables with SQL."),
     "verdicts": Entry(
-        "gamekeeper.replay.cli.verdicts:verdicts", "replay", "Show verdicts and their reasons."
+        "gamekeeper.replay.cli.verdicts:verdicts", "sql", "Show verdicts and their reasons."
     ),
     "demo": Entry(
         "gamekeeper.replay.cli.demo:demo", "demo", "See an attack being caught, on loopback."

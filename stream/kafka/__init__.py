@@ -1,11 +1,18 @@
 """Everything that knows a Kafka cluster: settings, security, clients, topics, a broker of our own.
 
-`settings` reads the environment for all parts; `topics` compares and makes the topics; `broker`
-runs the embedded one.
+`settings` reads the environment for all parts; `topics` compares and makes the topics; `reader`
+reads one; `broker` runs the embedded one.
 """
 
 from gamekeeper.stream.kafka.broker import HOST, EmbeddedBroker, LoopbackBroker, free_port
 from gamekeeper.stream.kafka.clients import admin, broker_errors, consumer, producer
+from gamekeeper.stream.kafka.reader import (
+    Record,
+    Start,
+    TopicReader,
+    open_topic,
+    require_topic,
+)
 from gamekeeper.stream.kafka.security import Security
 from gamekeeper.stream.kafka.settings import BROKERS, STATE_TABLE, Settings, Topics, variables
 from gamekeeper.stream.kafka.topics import Step, apply, plan
@@ -16,16 +23,21 @@ __all__ = [
     "STATE_TABLE",
     "EmbeddedBroker",
     "LoopbackBroker",
+    "Record",
     "Security",
     "Settings",
+    "Start",
     "Step",
+    "TopicReader",
     "Topics",
     "admin",
     "apply",
     "broker_errors",
     "consumer",
     "free_port",
+    "open_topic",
     "plan",
     "producer",
+    "require_topic",
     "variables",
 ]

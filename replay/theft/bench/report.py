@@ -9,24 +9,33 @@ import pyarrow as pa
 
 from gamekeeper.replay.theft.bench.benches import Bench
 from gamekeeper.replay.theft.bench.cell import Cell
-from gamekeeper.replay.theft.bench.plots import draw
 from gamekeeper.replay.theft.bench.tables import Found
-from gamekeeper.replay.tune.plots import write_plot
+from gamekeeper.replay.tune.drawing import undrawn
 from gamekeeper.schemas.files import write_whole
 from gamekeeper.schemas.tables import write_parquet
 
 
 def write_report(folder: Path, name: str, bench: Bench, found: Found, heading: str) -> list[Path]:
-    """Write `NAME.md`, `NAME.parquet` and `plots/NAME-*.png|html`; return the files."""
+    """Write `NAME.md`, `NAME.parquet` and `plots/NAME-*.png|html`; return the files.
+
+    Where plots cannot be drawn (`drawing.undrawn`), they are left out.
+    """
     lines = [f"# gamekeeper bench {name}", "", heading, ""]
     for table in bench.tables:
         lines += table(found)
     text, rows = folder / f"{name}.md", folder / f"{name}.parquet"
     write_whole(text, ("\n".join(lines).rstrip() + "\n").encode())
     write_parquet(tabulate(found.cells), rows)
-    written = [text, rows]
+    return [text, rows, *([] if undrawn() else _plots(folder / "plots", name, found))]
+
+
+def _plots(folder: Path, name: str, found: Found) -> list[Path]:
+    from gamekeeper.replay.theft.bench.plots import draw  # brings Altair, which may be missing
+    from gamekeeper.replay.tune.plots import write_plot
+
+    written = []
     for title, chart in draw(found):
-        written += write_plot(*chart, folder / "plots" / f"{name}-{title}")
+        written += write_plot(*chart, folder / f"{name}-{title}")
     return written
 
 

@@ -19,7 +19,8 @@ from click.testing import CliRunner
 
 from gamekeeper.replay.cli.sql import sql as command
 from gamekeeper.replay.tables import connect, describe, run, view_help
-from gamekeeper.replay.tables.sql import READS, TABLES
+from gamekeeper.replay.tables.sql import READS
+from gamekeeper.schemas.columns import COLUMNS
 from gamekeeper.schemas.errors import SettingsError, TraceError
 from gamekeeper.schemas.tables import SCORES, score_rows, verdict_rows, write_parquet
 from support.processes import spawned
@@ -59,12 +60,24 @@ def folder(tmp_path: Path) -> Path:
 def test_missing_tables_are_empty(tmp_path: Path) -> None:
     """In an empty folder every table has its columns and no row, and every view works."""
     connection = connect(tmp_path)
-    for table, schema in TABLES.items():
+    for table, columns in COLUMNS.items():
         [answer] = run(connection, f"FROM {table}")
-        assert answer.names == schema.names
+        assert answer.names == list(columns)
         assert list(answer.rows) == []
     for view in view_help():
         assert list(run(connection, f"FROM {view}")[0].rows) == []
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_missing_tables_have_the_types_of_written_ones(
+    table: str, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A question that fits the columns of no rows fits those of some."""
+    empty, full = (
+        {row["column_name"]: row["column_type"] for row in rows(where, f"DESCRIBE {table}")}
+        for where in (tmp_path_factory.mktemp("empty"), folder)
+    )
+    assert empty == {name: kind for name, kind in full.items() if name != "date"}
 
 
 def test_findings_follow_their_verdicts(folder: Path) -> None:
@@ -206,7 +219,7 @@ def test_tables_that_are_missing_are_said(tmp_path: Path) -> None:
     write_parquet(verdict_rows([]), tmp_path / "verdicts" / "a.parquet")
     assert said("FROM findings") == said("FROM accounts") == []
     assert said("SELECT queries FROM verdicts JOIN scores USING (account)") == ["scores"]
-    assert set(READS) == {*TABLES, *view_help()}
+    assert set(READS) == {*COLUMNS, *view_help()}
 
 
 def test_long_answers_in_a_table_say_so(folder: Path) -> None:
@@ -249,7 +262,7 @@ def test_help_lists_the_views() -> None:
 def test_described_tables_are_those_there_are(tmp_path: Path) -> None:
     """`.tables` tells of each table and view with its columns."""
     described = {name: columns for name, _, columns in describe(connect(tmp_path))}
-    assert set(described) == {*TABLES, *view_help()}
+    assert set(described) == {*COLUMNS, *view_help()}
     assert described["scores"] == ", ".join(SCORES.names)
 
 

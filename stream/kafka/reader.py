@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 from kafka import KafkaConsumer, TopicPartition
 
 from gamekeeper.schemas.errors import BrokerError
-from gamekeeper.stream.kafka import Settings, admin, broker_errors, consumer
+from gamekeeper.stream.kafka.clients import admin, broker_errors, consumer
+from gamekeeper.stream.kafka.settings import Settings
 
 Start = Literal["beginning", "now"]
 
