@@ -6,18 +6,16 @@ import ast
 import importlib.util
 import inspect
 import json
-import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
+import griffe
 import msgspec
 
 from gamekeeper.replay.theft.listing import Listed
 from gamekeeper.schemas.errors import SettingsError
-
-_ARGUMENT: Final = re.compile(r"^    (\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
-"""An entry of a docstring's section of arguments: its name, and its text with further lines."""
 
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -39,18 +37,15 @@ class Described(NamedTuple):
 def describe(entry: Listed) -> Described:
     """Read the keyword-only arguments of a listed function without importing its module."""
     module, _, name = entry.target.partition(":")
-    tree = _parse(module)
-    [function] = [
-        each for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == name
-    ]
-    doc, _, arguments = (ast.get_docstring(function) or "").partition("\n\nArgs:\n")
-    helps = dict(_ARGUMENT.findall(arguments))
+    function = _read(module)[name]
+    doc, helps = _told(function)
     options = {}
-    for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
-        text = _text(module, default)
-        if argument.arg in entry.options:
-            text = spelled(entry.options[argument.arg])
-        options[argument.arg] = Option(text, " ".join(helps.get(argument.arg, "").split()))
+    for each in function.parameters:
+        if each.kind is griffe.ParameterKind.keyword_only:
+            text = _text(function.module, each.default)
+            if each.name in entry.options:
+                text = spelled(entry.options[each.name])
+            options[each.name] = Option(text, helps.get(each.name, ""))
     return Described(doc, options)
 
 
@@ -98,29 +93,36 @@ def spelled(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _parse(module: str) -> ast.Module:
+@cache
+def _read(module: str) -> griffe.Module:
     spec = importlib.util.find_spec(module)
-    return ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
+    path = Path(str(spec and spec.origin))
+    return griffe.visit(module, path, path.read_text(encoding="utf-8"))
 
 
-def _text(module: str, default: ast.expr | None) -> str:
+def _told(function: griffe.Object) -> tuple[str, dict[str, str]]:
+    """Give the text of a docstring in Google's style, and what it says of each argument."""
+    text, helps = "", {}
+    for section in function.docstring.parse("google") if function.docstring else ():
+        match section:
+            case griffe.DocstringSectionText():
+                text = text or section.value
+            case griffe.DocstringSectionParameters():
+                helps = {each.name: " ".join(each.description.split()) for each in section.value}
+    return text, helps
+
+
+def _text(module: griffe.Module, default: str | griffe.Expr | None) -> str:
     """Spell a default; a constant's name, the constant's value, wherever that is assigned."""
-    if default is None:
-        return ""
-    if not isinstance(default, ast.Name):
-        try:
-            return spelled(ast.literal_eval(default))
-        except ValueError:  # a formula
-            return ast.unparse(default)
-    for each in _parse(module).body:
-        match each:
-            case (
-                ast.Assign(targets=[ast.Name(id=default.id)])
-                | ast.AnnAssign(target=ast.Name(id=default.id))
-            ):
-                return _text(module, each.value)
-            case ast.ImportFrom(module=str(source), names=names) if any(
-                name.name == default.id for name in names
-            ):
-                return _text(source, default)
-    return default.id
+    if isinstance(default, griffe.ExprName):
+        return _constant(module.resolve(default.name))
+    try:
+        return spelled(ast.literal_eval(str(default)))
+    except ValueError:  # a formula
+        return str(default)
+
+
+def _constant(path: str) -> str:
+    module, _, name = path.rpartition(".")
+    found = _read(module)[name]
+    return _constant(found.target_path) if found.is_alias else _text(found.module, found.value)
