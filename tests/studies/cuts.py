@@ -78,17 +78,15 @@ def rates(folder: Path, groups: Rows, sizes: Sizes, number: int, jobs: int) -> d
     sent = [tuple(each.tolist()) for each in np.concatenate([calibration, test])]
     with progress() as bar:
         task = bar.add_task(f"cut {number}", total=None)
-        found = over(
-            partial(maxima, folder, watches),
-            sent,
-            jobs,
-            lambda at, all_: bar.update(task, completed=at, total=all_),
-        )
+        found = {}
+        for rows, largest in over(partial(maxima, folder, watches), sent, jobs):
+            found[rows] = largest
+            bar.update(task, completed=len(found), total=len(sent))
     flags = {}
     for name in COMBINED:
-        largest = [found[each][name] for each in sent]
-        limit = threshold(largest[: sizes.accounts], ALPHA / len(COMBINED))
-        flags[name] = np.array(largest[sizes.accounts :]) > limit
+        most = [found[each][name] for each in sent]
+        limit = threshold(most[: sizes.accounts], ALPHA / len(COMBINED))
+        flags[name] = np.array(most[sizes.accounts :]) > limit
     flags[ANY] = np.any(list(flags.values()), axis=0)
     return {name: float(each.mean()) for name, each in flags.items()}
 

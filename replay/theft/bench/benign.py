@@ -73,7 +73,11 @@ def chunk_maxima(
 ) -> dict[str, Floats]:
     """Give `(accounts, chunks)` largest statistics of 50 queries each, minus infinity for none."""
     accounts = range(len(pool.accounts()))
-    found = over(partial(_account, pool.path, dict(watches)), accounts, jobs, advance)
+    found: dict[int, dict[str, Floats]] = {}
+    work = partial(_account, pool.path, dict(watches))
+    for account, maxima in over(work, accounts, jobs, undeterred=True):
+        found[account] = maxima
+        advance(len(found), len(accounts))
     return {name: np.stack([found[each][name] for each in accounts]) for name in watches}
 
 

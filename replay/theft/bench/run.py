@@ -94,13 +94,14 @@ def cells(folder: Path, keys: Sequence[Key], budget: int, jobs: int, advance: Ad
     (folder / "cells" / str(budget)).mkdir(parents=True, exist_ok=True)
     paths = {key: cell_file(folder, budget, key) for key in keys}
 
-    def tell(*_: int) -> None:
+    def tell() -> None:
         advance(sum(path.exists() for path in paths.values()), len(keys))
 
     tell()
     todo = [key for key, path in paths.items() if not path.exists()]
     if todo:
-        over(partial(_cells, folder, budget), grouped(todo), jobs, tell)
+        for _ in over(partial(_cells, folder, budget), grouped(todo), jobs, undeterred=True):
+            tell()
 
 
 def cell_file(folder: Path, budget: int, key: Key) -> Path:

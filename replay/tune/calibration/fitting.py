@@ -23,8 +23,8 @@ from gamekeeper.detectors.catalog import DETECTORS, FITTED
 from gamekeeper.detectors.engine import Profile, resolve, with_features
 from gamekeeper.replay.traces import Life, TraceStore
 from gamekeeper.replay.tune.calibration.maxima import first_queries
-from gamekeeper.replay.tune.evaluation import BATCH, shard
-from gamekeeper.replay.tune.processes import over_shards
+from gamekeeper.replay.tune.evaluation import BATCH, Shard, shard
+from gamekeeper.replay.tune.processes import over
 from gamekeeper.stream.profile_files import load_networks
 
 ACCOUNTS = 100
@@ -52,7 +52,7 @@ def fit(
     chosen = list(lives[:: -(-len(lives) // ACCOUNTS)])
     work = partial(_read_shard, store.folder, profile, networks, tuple(options), queries)
     readings: list[Readings] = []
-    for _, found in sorted(over_shards(work, shard(chosen), jobs), key=itemgetter(0)):
+    for _, found in sorted(over(work, shard(chosen), jobs, here=True), key=itemgetter(0)):
         readings += found
     detectors = []
     for each in profile.detectors:
@@ -71,14 +71,13 @@ def _read_shard(
     networks: Path,
     names: Collection[str],
     queries: int,
-    _number: int,
-    lives: Sequence[Life],
+    part: Shard,
 ) -> list[Readings]:
     store = TraceStore(folder)
     featurizers = load_networks(profile, networks)
     return [
         read(names, featurizers, first_queries(store.stretches(life, BATCH), queries))
-        for life in lives
+        for life in part.lives
     ]
 
 

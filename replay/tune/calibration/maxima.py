@@ -18,8 +18,8 @@ import numpy as np
 from gamekeeper.detectors.base import Batch
 from gamekeeper.detectors.engine import Account, Profile, Stretch, with_features
 from gamekeeper.replay.traces import Life, TraceStore
-from gamekeeper.replay.tune.evaluation import BATCH, shard
-from gamekeeper.replay.tune.processes import over_shards
+from gamekeeper.replay.tune.evaluation import BATCH, Shard, shard
+from gamekeeper.replay.tune.processes import over
 from gamekeeper.stream.profile_files import load_networks
 
 
@@ -50,8 +50,8 @@ def measure(
     results: dict[int, list[Maxima]] = {}
     work = partial(_measure_shard, store.folder, profile, networks, queries, batch)
     done = 0
-    for number, found in over_shards(work, shard(lives), jobs):
-        results[number] = found
+    for each, found in over(work, shard(lives), jobs, here=True):
+        results[each.number] = found
         done += len(found)
         advance(done, len(lives))
     return [each for number in sorted(results) for each in results[number]]
@@ -63,13 +63,12 @@ def _measure_shard(
     networks: Path,
     queries: int,
     batch: int,
-    _number: int,
-    lives: Sequence[Life],
+    part: Shard,
 ) -> list[Maxima]:
     store = TraceStore(folder)
     featurizers = load_networks(profile, networks)
     found = []
-    for life in lives:
+    for life in part.lives:
         parts = first_queries(store.stretches(life, batch), queries)
         batches = (with_features(featurizers, part) for part in parts)
         found.append(Maxima(life, life_maxima(Account(profile), batches, queries)))

@@ -4,7 +4,14 @@
 tries every threshold.
 """
 
-from gamekeeper.replay.tune.evaluation.evaluate import BATCH, LifeResult, cores, evaluate, shard
+from gamekeeper.replay.tune.evaluation.evaluate import (
+    BATCH,
+    LifeResult,
+    Shard,
+    cores,
+    evaluate,
+    shard,
+)
 from gamekeeper.replay.tune.evaluation.life import ANY, watched
 from gamekeeper.replay.tune.evaluation.rates import CHUNK, Interval, clopper_pearson, typical, worst
 from gamekeeper.replay.tune.evaluation.report import BENIGN, DEFINITIONS, Row
@@ -18,6 +25,7 @@ __all__ = [
     "Interval",
     "LifeResult",
     "Row",
+    "Shard",
     "clopper_pearson",
     "cores",
     "evaluate",

@@ -18,7 +18,7 @@ import pyarrow as pa
 from gamekeeper.detectors.engine import Profile
 from gamekeeper.replay.traces import Life, TraceStore, open_trace
 from gamekeeper.replay.tune.evaluation.life import Tally, score_life, watched
-from gamekeeper.replay.tune.processes import over_shards
+from gamekeeper.replay.tune.processes import over
 from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.tables import SCORES, verdict_rows, write_parquet
 from gamekeeper.stream.profile_files import load_networks
@@ -76,19 +76,33 @@ def evaluate(
         lives = watched(store.lives, profile)
         _clear(out)
         work = _Work(store.folder, out, profile, networks, batch)
-        shards = shard(lives)
         total = sum(life.queries for life in lives)
         done = 0
         results: dict[int, list[LifeResult]] = {}
-        for number, result in over_shards(partial(_score_shard, work), shards, jobs):
-            results[number] = result
-            done += sum(each.life.queries for each in result)
+        for each, result in over(partial(_score_shard, work), shard(lives), jobs, here=True):
+            results[each.number] = result
+            done += each.queries
             advance(done, total)
     return [each for number in sorted(results) for each in results[number]]
 
 
-def shard(lives: Sequence[Life]) -> list[list[Life]]:
-    """Cut lives, in their order, into shards of about equal numbers of queries."""
+class Shard(NamedTuple):
+    """Some lives that are scored together, and the number of the file that they become."""
+
+    number: int
+    lives: list[Life]
+
+    @property
+    def queries(self) -> int:
+        """Count the queries."""
+        return sum(life.queries for life in self.lives)
+
+
+def shard(lives: Sequence[Life]) -> list[Shard]:
+    """Cut lives, in their order, into shards of about equal numbers of queries.
+
+    The largest come first: whatever is done last should not take long.
+    """
     total = sum(life.queries for life in lives)
     target = min(_SHARD_QUERIES, -(-total // _SHARDS))
     shards: list[list[Life]] = [[]]
@@ -99,7 +113,8 @@ def shard(lives: Sequence[Life]) -> list[list[Life]]:
             size = 0
         shards[-1].append(life)
         size += life.queries
-    return shards
+    numbered = [Shard(number, part) for number, part in enumerate(shards)]
+    return sorted(numbered, key=lambda each: -each.queries)
 
 
 def _clear(out: Path) -> None:
@@ -113,17 +128,17 @@ def _clear(out: Path) -> None:
             path.unlink()
 
 
-def _score_shard(work: _Work, number: int, lives: Sequence[Life]) -> list[LifeResult]:
+def _score_shard(work: _Work, part: Shard) -> list[LifeResult]:
     """Score a shard's lives and write its file of each table."""
     store = TraceStore(work.store)
     featurizers = load_networks(work.profile, work.networks)
     results, scores, verdicts = [], [], []
-    for life in lives:
+    for life in part.lives:
         scored = score_life(work.profile, featurizers, life, store.stretches(life, work.batch))
         results.append(LifeResult(life, scored.tallies))
         scores.append(scored.scores)
         verdicts.extend(scored.verdicts)
-    part = f"part-{number:05d}.parquet"
-    write_parquet(pa.Table.from_batches(scores, schema=SCORES), work.out / "scores" / part)
-    write_parquet(verdict_rows(verdicts), work.out / "verdicts" / part)
+    name = f"part-{part.number:05d}.parquet"
+    write_parquet(pa.Table.from_batches(scores, schema=SCORES), work.out / "scores" / name)
+    write_parquet(verdict_rows(verdicts), work.out / "verdicts" / name)
     return results

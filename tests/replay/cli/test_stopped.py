@@ -21,7 +21,7 @@ from gamekeeper.stream.cli.root import COMMANDS, Entry, main
 
 @click.command()
 def toil():
-    over(time.sleep, [600, 601], 2, print)
+    list(over(time.sleep, [600, 601], 2))
 
 COMMANDS["toil"] = Entry("__main__:toil", "replay", "Work as `gamekeeper bench` does.")
 main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -27,18 +28,28 @@ def leave(path: Path) -> str:
     return path.stem
 
 
-def test_results_come_by_item(tmp_path: Path) -> None:
-    """Each item has its own result, and whoever waits is told of each."""
+def test_results_come_with_their_items(tmp_path: Path) -> None:
+    """Each item has its own result."""
     items = [tmp_path / name for name in "abc"]
-    told: list[tuple[int, int]] = []
-    found = over(leave, items, 2, lambda done, all_: told.append((done, all_)))
-    assert found == {item: item.stem for item in items}
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert dict(over(leave, items, 2)) == {item: item.stem for item in items}
+    assert dict(over(leave, [], 2)) == {}
 
 
 def test_each_process_has_one_thread() -> None:
     """However many the parent has: sums in another order would be other bits."""
-    assert over(threads, [1, 2], 2, lambda done, all_: None) == {1: 1, 2: 1}
+    assert dict(over(threads, [1, 2], 2)) == {1: 1, 2: 1}
+
+
+def process(_: int) -> int:
+    """Say which process this is."""
+    return os.getpid()
+
+
+def test_one_job_is_done_here_if_so_wanted() -> None:
+    """Without a process of its own; the threads are the parent's then."""
+    assert dict(over(process, [1, 2], 1, here=True)) == dict.fromkeys([1, 2], os.getpid())
+    assert dict(over(process, [1], 2, here=True)) == {1: os.getpid()}
+    assert dict(over(process, [1], 1)) != {1: os.getpid()}
 
 
 def die(_: int) -> None:
@@ -46,16 +57,34 @@ def die(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_killed_process_is_told_of() -> None:
+@pytest.mark.parametrize("undeterred", [False, True])
+def test_a_killed_process_is_told_of(undeterred: bool) -> None:
     """With what most likely killed it, and what helps."""
     with pytest.raises(GamekeeperError, match="want of memory; use fewer --jobs"):
-        over(die, [1], 1, lambda done, all_: None)
+        list(over(die, [1], 1, undeterred=undeterred))
 
 
-def test_a_failure_does_not_stop_the_rest(tmp_path: Path) -> None:
+def test_a_failure_need_not_stop_the_rest(tmp_path: Path) -> None:
     """All other work is done before the error is raised, which says what failed."""
     items = [tmp_path / name for name in ("a", "bad", "b", "c")]
     with pytest.raises(ValueError, match="bad cannot be done") as raised:
-        over(leave, items, 1, lambda done, all_: None)
+        list(over(leave, items, 1, undeterred=True))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
     assert raised.value.__notes__[-1] == f"1 of 4 failed: {tmp_path / 'bad'}"
+
+
+def linger(path: Path) -> None:
+    """Write a file, not too soon after the one before."""
+    leave(path)
+    time.sleep(0.05)
+
+
+def test_a_failure_stops_the_rest_else(tmp_path: Path) -> None:
+    """What was not begun is left undone, and so it is where nobody wants more results."""
+    items = [tmp_path / name for name in ("bad", *map(str, range(100)))]
+    with pytest.raises(ValueError, match="bad cannot be done"):
+        list(over(linger, items, 1))
+    assert len(list(tmp_path.iterdir())) < 100
+    for _ in over(linger, items[1:], 1):
+        break
+    assert len(list(tmp_path.iterdir())) < 100

@@ -268,15 +268,18 @@ def test_results_do_not_depend_on_jobs_or_batch(digits: Path, tmp_path: Path) ->
 
 
 def test_shards_depend_on_the_lives_alone() -> None:
-    """Shards keep the order, hold every life once, and are of about equal size."""
+    """Numbered by the lives' order, they hold every life once; the largest are done first."""
     random = np.random.default_rng(0)
     lives = [
         Life("t", str(i), "m", None, 0, int(n)) for i, n in enumerate(random.integers(1, 99, 500))
     ]
     shards = shard(lives)
-    assert [life for each in shards for life in each] == lives
+    assert [life for each in sorted(shards) for life in each.lives] == lives
+    assert [each.number for each in sorted(shards)] == list(range(len(shards)))
     target = math.ceil(sum(life.queries for life in lives) / 32)
-    assert all(sum(life.queries for life in each) <= target for each in shards)
+    sizes = [each.queries for each in shards]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] <= target
     assert 32 <= len(shards) <= 40
 
 
