@@ -22,6 +22,7 @@ from sklearn.datasets import load_digits
 from gamekeeper.replay.theft.attacks import ATTACKS
 from gamekeeper.replay.theft.evasions import EVASIONS
 from gamekeeper.replay.theft.model import Architecture, Classifier
+from gamekeeper.replay.theft.recording.journal import Journal
 from gamekeeper.replay.theft.victims import read_victim, write_victim
 from gamekeeper.schemas.tables import QUERIES
 from gamekeeper.stream.cli.main import main
@@ -368,7 +369,8 @@ def test_an_interrupted_attack_goes_on(
 def test_an_interrupted_attack_does_not_go_on_as_another(folder: Path, tmp_path: Path) -> None:
     """The journal of another plan is refused, whichever option it was."""
     for options in (["--seed", "1"], ["--budget", "61"], ["--set", "reservoir=7"]):
-        (tmp_path / "t.parquet.journal").write_bytes(b"the digest of some other plan...")
+        with Journal(tmp_path / "t.parquet.journal", "some other plan"):
+            pass
         result = attack(folder, tmp_path / "t.parquet", *options)
         assert result.exit_code == 1
         assert "is of an attack with other options" in result.stderr

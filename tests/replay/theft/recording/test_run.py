@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from gamekeeper.replay.theft.recording import Recorder, repeated, run
 from gamekeeper.replay.theft.recording.journal import Journal
 from gamekeeper.schemas.errors import TraceError
 from support.natural_images import thief
+from support.processes import python
 
 PLAN = {"attack": "triples", "seed": 1}
 
@@ -84,30 +86,77 @@ def _cut_after(requests: int, journal: Path, plan: object = PLAN) -> Counting:
     return victim
 
 
-def _resume(journal: Path) -> tuple[Recorder, Counting, int]:
+def _resume(journal: Path) -> tuple[Recorder, Counting]:
     victim = Counting()
     with Journal(journal, PLAN) as memory:
         recorder = Recorder(victim, memory=memory)
         run(triples, recorder, thief(), 30, _rng())
-        return recorder, victim, memory.recalled
+        return recorder, victim
 
 
-@pytest.mark.parametrize("torn", [0, 1, 40])
-def test_a_cut_attack_goes_on_without_asking_again(tmp_path: Path, torn: int) -> None:
-    """What was answered is not asked twice, except for an entry that was being written."""
+KILLED = """
+import itertools, os, signal, sys
+from pathlib import Path
+sys.path[:0] = {folders!r}
+import test_run
+
+with test_run.Journal(Path(sys.argv[1]), test_run.PLAN) as memory:
+    oracle = test_run.Recorder(test_run.Counting(), memory=memory)
+    for _ in itertools.islice(test_run.triples(oracle, test_run.thief(), 30, test_run._rng()), 4):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def _killed_after_four(journal: Path) -> None:
+    """Run the attack in a process that is killed with its journal open."""
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[3])]
+    done = python(KILLED.format(folders=folders), str(journal))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize("torn", [None, 0, 1, 40])
+def test_a_cut_attack_goes_on_without_asking_again(tmp_path: Path, torn: int | None) -> None:
+    """What was answered is not asked twice, except for a row that was being written.
+
+    It ended in order, or was killed; then `torn` bytes of its last row are missing.
+    """
     journal = tmp_path / "journal"
-    assert _cut_after(4, journal).asked == 12
-    journal.write_bytes(journal.read_bytes()[: -torn or None])
-    recorder, victim, recalled = _resume(journal)
+    if torn is None:
+        assert _cut_after(4, journal).asked == 12
+    else:
+        _killed_after_four(journal)
+        [late] = tmp_path.glob("journal-*")
+        late.write_bytes(late.read_bytes()[: -torn or None])
+    recorder, victim = _resume(journal)
     whole = Recorder(Counting())
     run(triples, whole, thief(), 30, _rng())
     for ours, theirs in zip(recorder.seen, whole.seen, strict=True):
         np.testing.assert_array_equal(ours.request.images, theirs.request.images)
         np.testing.assert_array_equal(ours.answers.labels, theirs.answers.labels)
         np.testing.assert_array_equal(ours.answers.probabilities, theirs.answers.probabilities)
-    assert recalled == (3 if torn else 4)
-    assert victim.asked == 30 - 3 * recalled
+    assert victim.asked == 30 - 3 * (3 if torn else 4)
     assert _resume(journal)[1].asked == 0
+    assert list(tmp_path.iterdir()) == [journal]
+
+
+@pytest.mark.parametrize("end", [40, 5000])
+def test_a_damaged_journal_is_said(tmp_path: Path, end: int) -> None:
+    """Cut off or overwritten, it gives no answers but one line of what to do."""
+    journal = tmp_path / "journal"
+    _cut_after(4, journal)
+    data = journal.read_bytes()
+    for damaged in (data[:end], b"x" * len(data)):
+        journal.write_bytes(damaged)
+        with pytest.raises(TraceError, match=r"journal is damaged: .*; delete it to start"):
+            _resume(journal)
+
+
+def test_a_journal_has_one_owner(tmp_path: Path) -> None:
+    """The same attack begun twice does not mix its answers."""
+    journal = tmp_path / "journal"
+    with Journal(journal, PLAN), pytest.raises(TraceError, match="does another attack write"):
+        _cut_after(2, journal)
 
 
 def test_a_journal_of_another_plan_is_refused(tmp_path: Path) -> None:
