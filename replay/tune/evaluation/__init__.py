@@ -5,7 +5,7 @@ tries every threshold.
 """
 
 from gamekeeper.replay.tune.evaluation.evaluate import BATCH, LifeResult, cores, evaluate, shard
-from gamekeeper.replay.tune.evaluation.life import ANY, watched
+from gamekeeper.replay.tune.evaluation.life import ANY, Retirement, watched
 from gamekeeper.replay.tune.evaluation.rates import CHUNK, Interval, clopper_pearson, typical, worst
 from gamekeeper.replay.tune.evaluation.report import BENIGN, DEFINITIONS, Row
 
@@ -17,6 +17,7 @@ __all__ = [
     "DEFINITIONS",
     "Interval",
     "LifeResult",
+    "Retirement",
     "Row",
     "clopper_pearson",
     "cores",
