@@ -15,6 +15,7 @@ from gamekeeper.replay.theft.bench.cell import PLAIN
 from gamekeeper.replay.theft.bench.claim import claim
 from gamekeeper.replay.theft.bench.parts import Part
 from gamekeeper.replay.theft.bench.report import write_report
+from gamekeeper.replay.theft.bench.rules import limits
 from gamekeeper.replay.theft.bench.run import cells, share, there
 from gamekeeper.replay.theft.bench.setting import Setting, Sizes
 from gamekeeper.replay.theft.bench.tables import Found
@@ -143,11 +144,12 @@ def bench(
                 lambda at, all_: bar.update(task, description="attacks", completed=at, total=all_),
             )
     done = there(out, keys, asked)
-    found = Found(done, setting.limits, setting.maxima["test"], setting.likelihood(), sizes.life)
+    thresholds = {rule: limits(each) for rule, each in setting.watched.rules.items()}
+    found = Found(done, thresholds, setting.maxima["test"], setting.likelihood(), sizes.life)
     heading = describe(setting, asked)
     written = write_report(out, name, chosen, found, heading)
     if form == "json":
-        click.echo(json_line({"cells": done, "limits": setting.limits, "files": written}))
+        click.echo(json_line({"cells": done, "limits": thresholds, "files": written}))
     else:
         click.echo(written[0].read_text())
         click.echo("written: " + ", ".join(str(each) for each in written))

@@ -15,10 +15,11 @@ from gamekeeper.detectors.base import Featurizer
 from gamekeeper.detectors.networks import load as load_network
 from gamekeeper.replay.theft import Start, digest
 from gamekeeper.replay.theft.attacks import FROM_PROBABILITIES
-from gamekeeper.replay.theft.bench.cell import PLAIN, Cell, Key, Watched, attacked, outcome
+from gamekeeper.replay.theft.bench.cell import PLAIN, Cell, Key, attacked, outcome
 from gamekeeper.replay.theft.bench.parts import Part, start
 from gamekeeper.replay.theft.bench.pools import write_arrays
 from gamekeeper.replay.theft.bench.remembering import Remembering
+from gamekeeper.replay.theft.bench.rules import Watched, limits
 from gamekeeper.replay.theft.bench.setting import Setting
 from gamekeeper.replay.theft.evasions import CANDID
 from gamekeeper.replay.theft.model import Classifier
@@ -66,8 +67,7 @@ def share(setting: Setting, pool: Part | None) -> None:
         for field, value in part._asdict().items()
     }
     write_arrays(setting.folder / "thief.npz", arrays)
-    watched = Watched(setting.watches, setting.limits)
-    write_whole(setting.folder / "watched.json", msgspec.json.encode(watched))
+    write_whole(setting.folder / "watched.json", msgspec.json.encode(setting.watched))
 
 
 @lru_cache(maxsize=1)
@@ -135,7 +135,7 @@ def _cells(folder: Path, budget: int, keys: tuple[Key, ...]) -> None:
     begin = start(
         have.thief, have.pool, have.victim.classes, PER_CLASS, np.random.default_rng([run, 7])
     )
-    options = _options(folder, have.watched.limits)
+    options = _options(folder, have.watched)
     alone = None
     for key in keys:
         began = time.perf_counter()
@@ -150,13 +150,13 @@ def _cells(folder: Path, budget: int, keys: tuple[Key, ...]) -> None:
         write_whole(cell_file(folder, budget, key), msgspec.json.encode(cell))
 
 
-def _options(folder: Path, limits: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+def _options(folder: Path, watched: Watched) -> dict[str, dict[str, Any]]:
     """Give, by evasion, what it needs of the bench.
 
     Thieves know PRADA's threshold (Kerckhoffs's principle; PRADA version 2, section V-C). What a
     filter learns does not depend on the attack, and takes minutes.
     """
-    level = min(limits["combined"]["prada"], limits["prada"]["prada"])
+    level = min(limits(watched.rules[rule])["prada"] for rule in ("combined", "prada"))
     learned = {"keep": folder / "filters"}
     return {"dummy": {"threshold": level}, "filter": learned, "filter-seeds": learned}
 

@@ -7,8 +7,6 @@ has groups (see `benign.draw_grouped`); the test accounts draw from all, and say
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 
 import msgspec
@@ -16,16 +14,15 @@ import numpy as np
 import torch
 
 from gamekeeper.detectors.base import LIKELIHOOD, Featurizer, Floats
-from gamekeeper.detectors.catalog import DETECTORS, FITTED
+from gamekeeper.detectors.engine import DetectorProfile
 from gamekeeper.detectors.networks import load as load_network
 from gamekeeper.replay.theft.bench.benign import chunk_maxima, draw, draw_grouped
 from gamekeeper.replay.theft.bench.cell import running_means
 from gamekeeper.replay.theft.bench.parts import Parts, cut, rows_of
-from gamekeeper.replay.theft.bench.pools import Pool, make_pool, write_arrays
-from gamekeeper.replay.theft.bench.watch import Queries, Rows, Watch
+from gamekeeper.replay.theft.bench.pools import Pool, Rows, make_pool, write_arrays
+from gamekeeper.replay.theft.bench.rules import Watched, rules_of, watch
 from gamekeeper.replay.theft.model import Architecture, Classifier
 from gamekeeper.replay.theft.victims import read_victim, write_victim
-from gamekeeper.replay.tune.calibration.account_rule import threshold
 from gamekeeper.replay.tune.datasets import Dataset
 from gamekeeper.replay.tune.processes import Advance
 from gamekeeper.replay.tune.training import FEATURES, REPORT, Size, TrainPlan, train
@@ -35,14 +32,6 @@ SIDES = ("calibration", "test")
 FITTING = 100
 """Accounts that delta, center and cut are chosen from: others than those that set thresholds, drawn
 from the same images."""
-COMBINED = ("prada", *FITTED)
-"""The detectors of a profile with networks, which share its alpha."""
-ALPHA = Fraction(1, 100)
-"""The lifetime false-alarm rate that thresholds promise."""
-PER_QUERY = Fraction(1, 10_000)
-"""Alarms per benign query that Zhang and Wagner tune to (section VIII-A)."""
-DELTAS = (0.87, 0.90, 0.94, 0.95, 0.96)
-"""PRADA's thresholds on W (version 2, Table VIII); an alarm is a W below."""
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -59,8 +48,8 @@ class Sizes(msgspec.Struct, frozen=True):
 class Setting:
     """A victim with its watchers; see the module's text.
 
-    `watches` are all detectors that are looked at, by name; `limits` maps the name of each rule to
-    the thresholds of the detectors that it uses.
+    `watched` are all detectors that are looked at, and the rules; `maxima` has of each side the
+    detectors' largest statistics by chunk.
     """
 
     def __init__(self, folder: Path, data: Dataset, sizes: Sizes, jobs: int, say: Advance) -> None:
@@ -75,9 +64,10 @@ class Setting:
         self.victim = self._victim()
         self.networks = self._networks()
         self.pools = {side: self._pool(side) for side in SIDES}
-        self.watches = self._watches()
-        self.maxima = {side: self._maxima(side, jobs, say) for side in SIDES}
-        self.limits = limits_of(self.maxima["calibration"], sizes.life)
+        detectors = self._detectors()
+        self.maxima = {side: self._maxima(side, detectors, jobs, say) for side in SIDES}
+        rules = rules_of(detectors, self.maxima["calibration"], sizes.life)
+        self.watched = Watched(detectors, rules)
 
     def accuracy(self) -> float:
         """Say how often the victim is right on the honest accounts' held-out images."""
@@ -126,55 +116,21 @@ class Setting:
             return draw_grouped(self._groups, accounts, self.sizes.life, rng)
         return draw(images, accounts, self.sizes.life, rng)
 
-    def _watches(self) -> dict[str, Watch]:
+    def _detectors(self) -> dict[str, DetectorProfile]:
         path = self.folder / "watches.json"
         if not path.exists():
             queries = self.pools["calibration"].queries()
             rng = np.random.default_rng([self.sizes.seed, len(SIDES)])
             accounts = self._draw("calibration", len(queries.images), FITTING, rng)
-            write_whole(path, msgspec.json.encode(watches_of(queries, accounts)))
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Watch])
+            write_whole(path, msgspec.json.encode(watch(queries, accounts)))
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, DetectorProfile])
 
-    def _maxima(self, side: str, jobs: int, say: Advance) -> dict[str, Floats]:
+    def _maxima(
+        self, side: str, detectors: dict[str, DetectorProfile], jobs: int, say: Advance
+    ) -> dict[str, Floats]:
         path = self.folder / f"{side}-maxima.npz"
         if not path.exists():
-            found = chunk_maxima(self.pools[side], self.watches, jobs, say)
+            found = chunk_maxima(self.pools[side], detectors, jobs, say)
             write_arrays(path, found)
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in self.watches}
-
-
-def watches_of(queries: Queries, accounts: Rows) -> dict[str, Watch]:
-    """Choose the detectors and the options that belong to the networks' scale."""
-    watches = {
-        "prada": Watch("prada", {}),
-        "prada-paper": Watch("prada", {"mode": "paper"}),
-        "prada-v1": Watch("prada-v1", {}),
-    }
-    for name, fitted in FITTED.items():
-        values = queries.features[DETECTORS[name].feature]
-        chosen = fitted.choose([fitted.read(values[rows]) for rows in accounts])
-        watches[name] = Watch(name, {fitted.option: chosen})
-    watches["similarity"].options["secret"] = 1
-    return watches
-
-
-def limits_of(maxima: Mapping[str, Floats], life: int) -> dict[str, dict[str, float]]:
-    """Choose the thresholds of every rule from calibration accounts' chunks.
-
-    * `combined`: the profile's detectors together, 1 % of lives, alpha split evenly;
-    * the name of a detector: it alone, with all of alpha;
-    * `NAME per query`: one alarm in 10,000 benign queries, were an account to end at its first;
-    * `prada W < DELTA`: PRADA's Algorithm 3 at the paper's thresholds.
-    """
-    largest = {name: values.max(axis=1).tolist() for name, values in maxima.items()}
-    rules: dict[str, dict[str, float]] = {
-        "combined": {name: threshold(largest[name], ALPHA / len(COMBINED)) for name in COMBINED}
-    }
-    for name in largest:
-        rules[name] = {name: threshold(largest[name], ALPHA)}
-    for name in ("similarity", "likelihood"):
-        rules[f"{name} per query"] = {name: threshold(largest[name], PER_QUERY * life)}
-    for each in DELTAS:
-        rules[f"prada W < {each:.2f}"] = {"prada-paper": 1 - each}
-    return rules
+            return {name: arrays[name] for name in detectors}
