@@ -17,7 +17,7 @@ from gamekeeper.replay.theft.bench.parts import Part
 from gamekeeper.replay.theft.bench.report import write_report
 from gamekeeper.replay.theft.bench.rules import limits
 from gamekeeper.replay.theft.bench.run import cells, share, there
-from gamekeeper.replay.theft.bench.setting import Setting, Sizes
+from gamekeeper.replay.theft.bench.setting import Setting, Sizes, prepare
 from gamekeeper.replay.theft.bench.tables import Found
 from gamekeeper.replay.theft.evasions import EVASIONS
 from gamekeeper.replay.tune.datasets import pixels
@@ -127,7 +127,7 @@ def bench(
     claim(out, dataset, others, sizes)
     with progress() as bar:
         task = bar.add_task("honest accounts", total=None)
-        setting = Setting(
+        setting = prepare(
             out,
             dataset,
             sizes,
@@ -135,7 +135,7 @@ def bench(
             lambda done, all_: bar.update(task, completed=done, total=all_),
         )
         if not so_far:
-            share(setting, public)
+            share(out, setting, public)
             cells(
                 out,
                 keys,
@@ -157,9 +157,9 @@ def bench(
 
 def describe(setting: Setting, budget: int) -> str:
     """Say what was attacked, with what."""
-    sizes, parts = setting.sizes, setting.parts
+    sizes, parts, classes = setting.sizes, setting.parts, setting.victim.classes
     return (
-        f"A victim of {setting.classes} classes, {setting.accuracy():.1%} right on images it never "
+        f"A victim of {classes} classes, {setting.accuracy():.1%} right on images it never "
         f"saw, trained on {len(parts.victim.images):,}. Thresholds from {sizes.accounts} accounts "
         f"of {sizes.life:,} queries, false alarms on as many others; attacks of {budget:,} images. "
         f"Seed {sizes.seed}."

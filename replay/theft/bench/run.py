@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 
 from gamekeeper.detectors.base import Featurizer
-from gamekeeper.detectors.networks import load as load_network
 from gamekeeper.replay.theft import Start, digest
 from gamekeeper.replay.theft.attacks import FROM_PROBABILITIES
 from gamekeeper.replay.theft.bench.cell import PLAIN, Cell, Key, attacked, outcome
@@ -20,7 +19,7 @@ from gamekeeper.replay.theft.bench.parts import Part, start
 from gamekeeper.replay.theft.bench.pools import write_arrays
 from gamekeeper.replay.theft.bench.remembering import Remembering
 from gamekeeper.replay.theft.bench.rules import Watched, limits
-from gamekeeper.replay.theft.bench.setting import Setting
+from gamekeeper.replay.theft.bench.setting import Setting, read_networks
 from gamekeeper.replay.theft.evasions import CANDID
 from gamekeeper.replay.theft.model import Classifier
 from gamekeeper.replay.theft.recording import PER_CLASS, Loot
@@ -57,7 +56,7 @@ class Shared(NamedTuple):
     pool: Part | None
 
 
-def share(setting: Setting, pool: Part | None) -> None:
+def share(folder: Path, setting: Setting, pool: Part | None) -> None:
     """Write what the cells need beside what the setting has written."""
     parts = {"thief": setting.parts.thief, "test": setting.parts.test, "pool": pool}
     arrays = {
@@ -66,8 +65,8 @@ def share(setting: Setting, pool: Part | None) -> None:
         if part is not None
         for field, value in part._asdict().items()
     }
-    write_arrays(setting.folder / "thief.npz", arrays)
-    write_whole(setting.folder / "watched.json", msgspec.json.encode(setting.watched))
+    write_arrays(folder / "thief.npz", arrays)
+    write_whole(folder / "watched.json", msgspec.json.encode(setting.watched))
 
 
 @lru_cache(maxsize=1)
@@ -77,12 +76,8 @@ def shared(folder: Path) -> Shared:
         thief, test = _part(arrays, "thief"), _part(arrays, "test")
         pool = _part(arrays, "pool") if "pool_images" in arrays else None
     watched = msgspec.json.decode((folder / "watched.json").read_bytes(), type=Watched)
-    networks = {
-        path.stem: load_network(path.read_bytes(), path.stem)
-        for path in (folder / "networks").glob("*.safetensors")
-    }
     victim = read_victim(folder / "victim.safetensors")
-    return Shared(victim, Remembering(victim), networks, watched, thief, test, pool)
+    return Shared(victim, Remembering(victim), read_networks(folder), watched, thief, test, pool)
 
 
 def _part(arrays: Mapping[str, Any], name: str) -> Part:
