@@ -25,13 +25,14 @@ def judge(
     """
     found = scores(watched.detectors, queries, accounts)
     records = {name: record(values) for name, values in found.items()}
+    senders = _senders(accounts)
     caught, used = {}, {}
     for name, rule in watched.rules.items():
         hits = [first_above(records[each], limit) for each, limit in limits(rule).items()]
         caught[name] = min((each for each in hits if each is not None), default=None)
         used[name] = 0
         if caught[name] is not None:
-            for rows in _senders(accounts):
+            for rows in senders:
                 own = {each: values[rows] for each, values in found.items()}
                 used[name] += retired(rule, queries.batches(rows), own)
     return records, caught, used
