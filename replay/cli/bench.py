@@ -15,8 +15,9 @@ from gamekeeper.replay.theft.bench.cell import PLAIN
 from gamekeeper.replay.theft.bench.claim import claim
 from gamekeeper.replay.theft.bench.parts import Part
 from gamekeeper.replay.theft.bench.report import write_report
+from gamekeeper.replay.theft.bench.rules import limits
 from gamekeeper.replay.theft.bench.run import cells, share, there
-from gamekeeper.replay.theft.bench.setting import Setting, Sizes
+from gamekeeper.replay.theft.bench.setting import Setting, Sizes, prepare
 from gamekeeper.replay.theft.bench.tables import Found
 from gamekeeper.replay.theft.evasions import EVASIONS
 from gamekeeper.replay.tune.datasets import pixels
@@ -127,7 +128,7 @@ def bench(
     claim(out, dataset, others, sizes)
     with progress() as bar:
         task = bar.add_task("honest accounts", total=None)
-        setting = Setting(
+        setting = prepare(
             out,
             dataset,
             sizes,
@@ -135,7 +136,7 @@ def bench(
             lambda done, all_: bar.update(task, completed=done, total=all_),
         )
         if not so_far:
-            share(setting, public)
+            share(out, setting, public)
             cells(
                 out,
                 keys,
@@ -144,13 +145,14 @@ def bench(
                 lambda at, all_: bar.update(task, description="attacks", completed=at, total=all_),
             )
     done = there(out, keys, asked)
-    found = Found(done, setting.limits, setting.maxima["test"], setting.likelihood(), sizes.life)
+    thresholds = {rule: limits(each) for rule, each in setting.watched.rules.items()}
+    found = Found(done, thresholds, setting.maxima["test"], setting.likelihood(), sizes.life)
     heading = describe(setting, asked)
     written = write_report(out, name, chosen, found, heading)
     if reason := undrawn():
         warn(reason)
     if form == "json":
-        click.echo(json_line({"cells": done, "limits": setting.limits, "files": written}))
+        click.echo(json_line({"cells": done, "limits": thresholds, "files": written}))
     else:
         click.echo(written[0].read_text())
         click.echo("written: " + ", ".join(str(each) for each in written))
@@ -158,9 +160,9 @@ def bench(
 
 def describe(setting: Setting, budget: int) -> str:
     """Say what was attacked, with what."""
-    sizes, parts = setting.sizes, setting.parts
+    sizes, parts, classes = setting.sizes, setting.parts, setting.victim.classes
     return (
-        f"A victim of {setting.classes} classes, {setting.accuracy():.1%} right on images it never "
+        f"A victim of {classes} classes, {setting.accuracy():.1%} right on images it never "
         f"saw, trained on {len(parts.victim.images):,}. Thresholds from {sizes.accounts} accounts "
         f"of {sizes.life:,} queries, false alarms on as many others; attacks of {budget:,} images. "
         f"Seed {sizes.seed}."

@@ -22,13 +22,15 @@ import msgspec
 import numpy as np
 from msgspec import structs
 
+from gamekeeper.detectors.engine import DetectorProfile
 from gamekeeper.replay.cli.reading import read_data
 from gamekeeper.replay.theft.bench.benign import draw, draw_grouped
+from gamekeeper.replay.theft.bench.judge import statistics
 from gamekeeper.replay.theft.bench.parts import rows_of
-from gamekeeper.replay.theft.bench.pools import load_pool
-from gamekeeper.replay.theft.bench.setting import ALPHA, COMBINED, FITTING, SIDES, Sizes, watches_of
+from gamekeeper.replay.theft.bench.pools import Queries, Rows, load_pool
+from gamekeeper.replay.theft.bench.rules import ALPHA, COMBINED, watch
+from gamekeeper.replay.theft.bench.setting import FITTING, SIDES, Sizes
 from gamekeeper.replay.theft.bench.tables import markdown
-from gamekeeper.replay.theft.bench.watch import Queries, Rows, Watch, statistics
 from gamekeeper.replay.tune.calibration.account_rule import threshold
 from gamekeeper.replay.tune.processes import over
 from gamekeeper.schemas.files import write_whole
@@ -58,28 +60,27 @@ def halves(groups: Rows, rng: np.random.Generator) -> list[Rows]:
     return [np.flatnonzero(np.isin(groups, each)) for each in np.array_split(numbers, 2)]
 
 
-def maxima(folder: Path, watches: dict[str, Watch], rows: tuple[int, ...]) -> dict[str, float]:
+def maxima(
+    folder: Path, detectors: dict[str, DetectorProfile], rows: tuple[int, ...]
+) -> dict[str, float]:
     """Give each detector's largest statistic of one account."""
-    queries, sent = honest(folder), np.array(rows)
-    return {
-        name: float(np.fmax.reduce(statistics(watch, queries, sent)))
-        for name, watch in watches.items()
-    }
+    found = statistics(detectors, honest(folder).batches(np.array(rows)))
+    return {name: float(np.fmax.reduce(values)) for name, values in found.items()}
 
 
 def rates(folder: Path, groups: Rows, sizes: Sizes, number: int, jobs: int) -> dict[str, float]:
     """Calibrate on one half, and give the share of the other's accounts that ever alarm."""
     rng = np.random.default_rng([sizes.seed, number, 23])
     mine, others = halves(groups, rng)
-    chosen = watches_of(honest(folder), mine[draw_grouped(groups[mine], FITTING, sizes.life, rng)])
-    watches = {name: chosen[name] for name in COMBINED}
+    chosen = watch(honest(folder), mine[draw_grouped(groups[mine], FITTING, sizes.life, rng)])
+    detectors = {name: chosen[name] for name in COMBINED}
     calibration = mine[draw_grouped(groups[mine], sizes.accounts, sizes.life, rng)]
     test = others[draw(len(others), sizes.accounts, sizes.life, rng)]
     sent = [tuple(each.tolist()) for each in np.concatenate([calibration, test])]
     with progress() as bar:
         task = bar.add_task(f"cut {number}", total=None)
         found = {}
-        for rows, largest in over(partial(maxima, folder, watches), sent, jobs):
+        for rows, largest in over(partial(maxima, folder, detectors), sent, jobs):
             found[rows] = largest
             bar.update(task, completed=len(found), total=len(sent))
     flags = {}

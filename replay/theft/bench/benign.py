@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 
 from gamekeeper.detectors.base import Floats
-from gamekeeper.replay.theft.bench.pools import Pool, load_pool
-from gamekeeper.replay.theft.bench.watch import Rows, Watch, statistics
+from gamekeeper.detectors.engine import DetectorProfile
+from gamekeeper.replay.theft.bench.judge import statistics
+from gamekeeper.replay.theft.bench.pools import Pool, Rows, load_pool
 from gamekeeper.replay.tune.evaluation import CHUNK
 from gamekeeper.replay.tune.processes import Advance, over
 from gamekeeper.schemas.errors import TraceError
@@ -69,24 +70,26 @@ def _of_some(groups: Rows, life: int, rng: np.random.Generator) -> Rows:
 
 
 def chunk_maxima(
-    pool: Pool, watches: Mapping[str, Watch], jobs: int, advance: Advance
+    pool: Pool, detectors: Mapping[str, DetectorProfile], jobs: int, advance: Advance
 ) -> dict[str, Floats]:
     """Give `(accounts, chunks)` largest statistics of 50 queries each, minus infinity for none."""
     accounts = range(len(pool.accounts()))
     found: dict[int, dict[str, Floats]] = {}
-    work = partial(_account, pool.path, dict(watches))
+    work = partial(_account, pool.path, dict(detectors))
     for account, maxima in over(work, accounts, jobs, undeterred=True):
         found[account] = maxima
         advance(len(found), len(accounts))
-    return {name: np.stack([found[each][name] for each in accounts]) for name in watches}
+    return {name: np.stack([found[each][name] for each in accounts]) for name in detectors}
 
 
-def _account(path: str, watches: dict[str, Watch], number: int) -> dict[str, Floats]:
+def _account(path: str, detectors: dict[str, DetectorProfile], number: int) -> dict[str, Floats]:
     queries, accounts = load_pool(path)
-    found = {}
-    for name, watch in watches.items():
-        scores = statistics(watch, queries, accounts[number])
-        padded = np.full(math.ceil(len(scores) / CHUNK) * CHUNK, np.nan)
-        padded[: len(scores)] = scores
-        found[name] = np.nan_to_num(padded.reshape(-1, CHUNK), nan=-np.inf).max(axis=1)
-    return found
+    found = statistics(detectors, queries.batches(accounts[number]))
+    return {name: _by_chunk(values) for name, values in found.items()}
+
+
+def _by_chunk(values: Floats) -> Floats:
+    padded = np.full(math.ceil(len(values) / CHUNK) * CHUNK, -np.inf)
+    padded[: len(values)] = np.nan_to_num(values, nan=-np.inf)
+    largest: Floats = padded.reshape(-1, CHUNK).max(axis=1)
+    return largest

@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import LIKELIHOOD, Featurizer, Floats
 from gamekeeper.replay.theft import Start, Victim
 from gamekeeper.replay.theft.attacks import attack
-from gamekeeper.replay.theft.bench.watch import Queries, Rows, Watch, alarms, featurize, statistics
+from gamekeeper.replay.theft.bench.judge import Record, judge
+from gamekeeper.replay.theft.bench.pools import Queries, Rows, featurize
+from gamekeeper.replay.theft.bench.rules import Watched
 from gamekeeper.replay.theft.evasions import CANDID, evasion
 from gamekeeper.replay.theft.recording import Loot, Recorder, Run, Seen, repeated, run
 from gamekeeper.replay.theft.thief import Stolen
@@ -55,20 +56,13 @@ class Cell(msgspec.Struct, frozen=True):
     sent: int
     accounts: int
     over: str | None
-    records: dict[str, tuple[list[int], list[float]]]
+    records: dict[str, Record]
     caught: dict[str, int | None]
     used: dict[str, int]
     stolen: Stolen
     leaked: Stolen | None
     seconds: float
     likelihood: list[float] = []
-
-
-class Watched(msgspec.Struct, frozen=True):
-    """The detectors of a bench, and the thresholds of its rules."""
-
-    watches: dict[str, Watch]
-    limits: dict[str, dict[str, float]]
 
 
 def attacked(
@@ -90,9 +84,7 @@ def attacked(
     return run(act, Recorder(victim), start, budget, rng, hidden)
 
 
-def queries_of(
-    seen: tuple[Seen, ...], networks: Mapping[str, Featurizer]
-) -> tuple[Queries, NDArray[np.int64]]:
+def queries_of(seen: tuple[Seen, ...], networks: Mapping[str, Featurizer]) -> tuple[Queries, Rows]:
     """Put together what the victim saw, and which of the thief's accounts sent each query."""
     images = np.concatenate([each.request.images for each in seen])
     queries = Queries(
@@ -119,54 +111,6 @@ def running_means(values: Floats) -> Floats:
     at = points(values.shape[-1])
     means: Floats = values.cumsum(axis=-1)[..., at - 1] / at
     return means
-
-
-def scores(watch: Watch, queries: Queries, accounts: NDArray[np.int64]) -> Floats:
-    """Give, after each query in the order of sending, the statistic of its account."""
-    found = np.empty(len(accounts))
-    for each in np.unique(accounts):
-        rows = np.flatnonzero(accounts == each)
-        found[rows] = statistics(watch, queries, rows)
-    return found
-
-
-def record(values: Floats) -> tuple[list[int], list[float]]:
-    """Say after how many queries the largest value so far grew, and to what.
-
-    >>> record(np.array([np.nan, 0.5, 0.25, 1.0]))
-    ([2, 4], [0.5, 1.0])
-    """
-    ready = np.flatnonzero(~np.isnan(values))
-    highest = np.maximum.accumulate(values[ready])
-    new = np.diff(highest, prepend=-np.inf) > 0
-    return (ready[new] + 1).tolist(), highest[new].tolist()
-
-
-def first_above(record: tuple[list[int], list[float]], limit: float) -> int | None:
-    """Say after how many queries a statistic was above a limit.
-
-    >>> first_above(([2, 4], [0.5, 1.0]), 0.5), first_above(([2], [0.5]), 1.0)
-    (4, None)
-    """
-    return next((at for at, value in zip(*record, strict=True) if value > limit), None)
-
-
-def judge(
-    watched: Watched, queries: Queries, accounts: NDArray[np.int64]
-) -> tuple[dict[str, Any], dict[str, int | None], dict[str, int]]:
-    """Give records by detector; first alarms and accounts used by rule."""
-    records = {
-        name: record(scores(watch, queries, accounts)) for name, watch in watched.watches.items()
-    }
-    caught, used = {}, {}
-    for rule, limits in watched.limits.items():
-        hits = [first_above(records[name], limit) for name, limit in limits.items()]
-        caught[rule] = min((each for each in hits if each is not None), default=None)
-        used[rule] = 0
-        if caught[rule] is not None:
-            rows = [np.flatnonzero(accounts == each) for each in np.unique(accounts)]
-            used[rule] = sum(alarms(watched.watches, limits, queries, each) for each in rows)
-    return records, caught, used
 
 
 def outcome(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gamekeeper.replay.theft.bench import papers
-from gamekeeper.replay.theft.bench.setting import DELTAS
+from gamekeeper.replay.theft.bench.rules import DELTAS
 from gamekeeper.replay.theft.bench.tables import (
     CAUGHT,
     Found,

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import Featurizer
+from gamekeeper.detectors.base import Batch, Featurizer
 from gamekeeper.replay.theft import Images, Victim
-from gamekeeper.replay.theft.bench.watch import Queries, Rows, featurize
 from gamekeeper.schemas.files import whole
 
+STEP: Final = 256
+"""Queries that networks and detectors are given at once; any number gives the same."""
 _OWN = ("images", "labels", "probabilities", "accounts")
+
+Rows = NDArray[np.int64]
+
+
+class Queries(NamedTuple):
+    """Images that accounts send, in any order, with the victim's answers and their features."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    features: Mapping[str, NDArray[np.float32]]
+
+    def batches(self, rows: Rows) -> Iterator[Batch]:
+        """Give what one account sends, a piece at a time; `rows` are its queries in order."""
+        for first in range(0, len(rows), STEP):
+            part = rows[first : first + STEP]
+            yield Batch(
+                first,
+                self.images[part],
+                self.labels[part],
+                self.probabilities[part],
+                {name: values[part] for name, values in self.features.items()},
+            )
 
 
 class Pool(NamedTuple):
@@ -46,6 +71,20 @@ def make_pool(
         }
         write_arrays(path, arrays)
     return Pool(str(path))
+
+
+def featurize(
+    networks: Mapping[str, Featurizer], images: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float32]]:
+    """Run networks over images, a chunk at a time, once over those that repeat."""
+    numbers: dict[bytes, int] = {}
+    places = [numbers.setdefault(each.tobytes(), len(numbers)) for each in images]
+    different = images[np.unique(places, return_index=True)[1]]
+    starts = range(0, max(1, len(different)), STEP)
+    return {
+        name: np.concatenate([network(different[at : at + STEP]) for at in starts])[places]
+        for name, network in networks.items()
+    }
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -12,14 +12,14 @@ import msgspec
 import numpy as np
 
 from gamekeeper.detectors.base import Featurizer
-from gamekeeper.detectors.networks import load as load_network
 from gamekeeper.replay.theft import Start, digest
 from gamekeeper.replay.theft.attacks import FROM_PROBABILITIES
-from gamekeeper.replay.theft.bench.cell import PLAIN, Cell, Key, Watched, attacked, outcome
+from gamekeeper.replay.theft.bench.cell import PLAIN, Cell, Key, attacked, outcome
 from gamekeeper.replay.theft.bench.parts import Part, start
 from gamekeeper.replay.theft.bench.pools import write_arrays
 from gamekeeper.replay.theft.bench.remembering import Remembering
-from gamekeeper.replay.theft.bench.setting import Setting
+from gamekeeper.replay.theft.bench.rules import Watched, limits
+from gamekeeper.replay.theft.bench.setting import Setting, read_networks
 from gamekeeper.replay.theft.evasions import CANDID
 from gamekeeper.replay.theft.model import Classifier
 from gamekeeper.replay.theft.recording import PER_CLASS, Loot
@@ -56,7 +56,7 @@ class Shared(NamedTuple):
     pool: Part | None
 
 
-def share(setting: Setting, pool: Part | None) -> None:
+def share(folder: Path, setting: Setting, pool: Part | None) -> None:
     """Write what the cells need beside what the setting has written."""
     parts = {"thief": setting.parts.thief, "test": setting.parts.test, "pool": pool}
     arrays = {
@@ -65,9 +65,8 @@ def share(setting: Setting, pool: Part | None) -> None:
         if part is not None
         for field, value in part._asdict().items()
     }
-    write_arrays(setting.folder / "thief.npz", arrays)
-    watched = Watched(setting.watches, setting.limits)
-    write_whole(setting.folder / "watched.json", msgspec.json.encode(watched))
+    write_arrays(folder / "thief.npz", arrays)
+    write_whole(folder / "watched.json", msgspec.json.encode(setting.watched))
 
 
 @lru_cache(maxsize=1)
@@ -77,12 +76,8 @@ def shared(folder: Path) -> Shared:
         thief, test = _part(arrays, "thief"), _part(arrays, "test")
         pool = _part(arrays, "pool") if "pool_images" in arrays else None
     watched = msgspec.json.decode((folder / "watched.json").read_bytes(), type=Watched)
-    networks = {
-        path.stem: load_network(path.read_bytes(), path.stem)
-        for path in (folder / "networks").glob("*.safetensors")
-    }
     victim = read_victim(folder / "victim.safetensors")
-    return Shared(victim, Remembering(victim), networks, watched, thief, test, pool)
+    return Shared(victim, Remembering(victim), read_networks(folder), watched, thief, test, pool)
 
 
 def _part(arrays: Mapping[str, Any], name: str) -> Part:
@@ -136,7 +131,7 @@ def _cells(folder: Path, budget: int, keys: tuple[Key, ...]) -> None:
     begin = start(
         have.thief, have.pool, have.victim.classes, PER_CLASS, np.random.default_rng([run, 7])
     )
-    options = _options(folder, have.watched.limits)
+    options = _options(folder, have.watched)
     alone = None
     for key in keys:
         began = time.perf_counter()
@@ -151,13 +146,13 @@ def _cells(folder: Path, budget: int, keys: tuple[Key, ...]) -> None:
         write_whole(cell_file(folder, budget, key), msgspec.json.encode(cell))
 
 
-def _options(folder: Path, limits: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+def _options(folder: Path, watched: Watched) -> dict[str, dict[str, Any]]:
     """Give, by evasion, what it needs of the bench.
 
     Thieves know PRADA's threshold (Kerckhoffs's principle; PRADA version 2, section V-C). What a
     filter learns does not depend on the attack, and takes minutes.
     """
-    level = min(limits["combined"]["prada"], limits["prada"]["prada"])
+    level = min(limits(watched.rules[rule])["prada"] for rule in ("combined", "prada"))
     learned = {"keep": folder / "filters"}
     return {"dummy": {"threshold": level}, "filter": learned, "filter-seeds": learned}
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import Batch, Featurizer
 from gamekeeper.detectors.catalog import DETECTORS, FITTED
-from gamekeeper.detectors.engine import Profile, resolve, with_features
+from gamekeeper.detectors.engine import DetectorProfile, Profile, resolve, with_features
 from gamekeeper.replay.traces import Life, TraceStore
 from gamekeeper.replay.tune.calibration.maxima import first_queries
 from gamekeeper.replay.tune.evaluation import BATCH, Shard, shard
@@ -54,15 +54,20 @@ def fit(
     readings: list[Readings] = []
     for _, found in sorted(over(work, shard(chosen), jobs, here=True), key=itemgetter(0)):
         readings += found
-    detectors = []
-    for each in profile.detectors:
-        if each.detector in options:
-            fitted = FITTED[each.detector]
-            value = fitted.choose([reading[each.detector] for reading in readings])
-            changed = {**each.options, fitted.option: value}
-            each = msgspec.structs.replace(each, options=changed)
-        detectors.append(each)
-    return resolve(msgspec.structs.replace(profile, detectors=tuple(detectors)))
+    detectors = tuple(
+        fill(each, readings) if each.detector in options else each for each in profile.detectors
+    )
+    return resolve(msgspec.structs.replace(profile, detectors=detectors))
+
+
+def fill(detector: DetectorProfile, readings: Sequence[Readings]) -> DetectorProfile:
+    """Fill in a detector's fitted option, chosen from what was read of benign accounts.
+
+    Raises `ProfileError` where there is nothing to choose from.
+    """
+    fitted = FITTED[detector.detector]
+    value = fitted.choose([each[detector.detector] for each in readings])
+    return msgspec.structs.replace(detector, options={**detector.options, fitted.option: value})
 
 
 def _read_shard(

@@ -12,7 +12,7 @@ from gamekeeper.replay.tune.evaluation.evaluate import (
     evaluate,
     shard,
 )
-from gamekeeper.replay.tune.evaluation.life import ANY, watched
+from gamekeeper.replay.tune.evaluation.life import ANY, Retirement, watched
 from gamekeeper.replay.tune.evaluation.rates import CHUNK, Interval, clopper_pearson, typical, worst
 from gamekeeper.replay.tune.evaluation.report import BENIGN, DEFINITIONS, Row
 
@@ -24,6 +24,7 @@ __all__ = [
     "DEFINITIONS",
     "Interval",
     "LifeResult",
+    "Retirement",
     "Row",
     "Shard",
     "clopper_pearson",

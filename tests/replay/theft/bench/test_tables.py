@@ -10,7 +10,7 @@ from gamekeeper.replay.theft.bench import paper_tables, tables
 from gamekeeper.replay.theft.bench.benches import BENCHES
 from gamekeeper.replay.theft.bench.cell import PLAIN, Cell
 from gamekeeper.replay.theft.bench.report import tabulate
-from gamekeeper.replay.theft.bench.setting import DELTAS
+from gamekeeper.replay.theft.bench.rules import DELTAS
 from gamekeeper.replay.theft.bench.tables import Found
 from gamekeeper.replay.theft.thief import Stolen
 from gamekeeper.replay.theft.thief.agreement import Agreement
