@@ -7,26 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from gamekeeper.replay.cli.entries import print_entries
-from gamekeeper.replay.cli.options import format_option
 from gamekeeper.replay.cli.reading import read_data
 from gamekeeper.replay.theft import Listed
 from gamekeeper.replay.theft.attacks import ATTACKS
 from gamekeeper.replay.theft.attacks import attack as find_attack
 from gamekeeper.replay.theft.options import describe
-from gamekeeper.replay.theft.recording import PER_CLASS, Naming, asked, draw_start, tabulate
-from gamekeeper.replay.tune.calibration.benign_lives import naming as listing
-from gamekeeper.replay.tune.datasets import pixels
 from gamekeeper.schemas.errors import SettingsError
 from gamekeeper.schemas.event import DEFAULT_LIMITS
-from gamekeeper.schemas.tables import write_parquet
-from gamekeeper.stream.cli.output import json_line, progress, warn
+from gamekeeper.stream.cli.output import json_line, progress, table_options, warn
 
 if TYPE_CHECKING:
     from gamekeeper.replay.theft import Start, Victim
-    from gamekeeper.replay.theft.recording import Plan, Run
+    from gamekeeper.replay.theft.recording import Naming, Plan, Run
 
 EXAMPLE = (
     "Example: gamekeeper attack {} --victim victim.safetensors --data sample --budget 500 "
@@ -67,7 +61,7 @@ OPTIONS: list[click.Parameter] = [
     click.Option(
         ["--seeds"],
         type=click.IntRange(min=1),
-        default=PER_CLASS,
+        default=10,
         show_default=True,
         help="Natural images of each class that the thief starts with.",
     ),
@@ -153,7 +147,7 @@ def attack() -> None:
 
 
 @click.command("list", epilog="Example: gamekeeper attack list --format json")
-@format_option
+@table_options
 def list_attacks(form: str) -> None:
     """List the attacks, with the papers' sections and options."""
     print_entries("attack", ATTACKS, form)
@@ -199,11 +193,21 @@ def _steal(
     loot: Path | None,
     form: str,
 ) -> None:
-    import torch  # none of these is needed to print help
+    import numpy as np  # none of these is needed to print help
+    import torch
 
-    from gamekeeper.replay.theft.recording import Plan, write_loot
+    from gamekeeper.replay.theft.recording import (
+        Naming,
+        Plan,
+        asked,
+        draw_start,
+        tabulate,
+        write_loot,
+    )
     from gamekeeper.replay.theft.victims import classes_of, identity
     from gamekeeper.replay.theft.victims import victim as find_victim
+    from gamekeeper.replay.tune.datasets import pixels
+    from gamekeeper.schemas.tables import write_parquet
 
     torch.set_num_threads(1)  # sums are then added in one order, which going on depends on
     options = _options(sets)
@@ -270,6 +274,8 @@ def _told(plan: Plan, run: Run, naming: Naming) -> dict[str, Any]:
 
 
 def _text(told: dict[str, Any]) -> str:
+    from gamekeeper.replay.tune.calibration.benign_lives import naming as listing
+
     lines = [
         f"{told['kind']}: {told['queries']} queries, {told['synthetic']} of them synthetic, in "
         f"{told['rounds']} rounds after the first, by {listing(told['accounts'])}",

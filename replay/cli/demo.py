@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -16,7 +17,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gamekeeper.replay.demo import Accounts, Report, Watched, run
+if TYPE_CHECKING:
+    from gamekeeper.replay.demo import Accounts, Report, Watched
 
 NEXT = "SELECT account, agreeing, queries_to_detection FROM accounts WHERE findings > 0"
 
@@ -41,6 +43,8 @@ def demo(out: Path | None, seconds: float) -> None:
     Kafka, shows what each of the shipped profile's detectors thinks of each account, and ends with
     who was caught. Exits with 1 unless every attacker was caught and no honest account was.
     """
+    from gamekeeper.replay.demo import run  # not needed to print help
+
     folder = _folder(out)
     begun = time.monotonic()
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:

@@ -20,9 +20,6 @@ data_option = click.option(
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), help="Processes.  [default: all cores]"
 )
-format_option = click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print."
-)
 text_option = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
 )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import os
 import time
+from typing import TYPE_CHECKING
 
 import click
 
-from gamekeeper.replay.traces import Manner, Played
-from gamekeeper.replay.traces import play as run_playing
 from gamekeeper.stream.cli.output import progress
 from gamekeeper.stream.kafka import Settings
+
+if TYPE_CHECKING:
+    from gamekeeper.replay.traces import Played
 
 _INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
 
@@ -56,6 +58,9 @@ def play(
     Each account's events stay in order and on one partition; every event is acknowledged by the
     broker or the command fails. Ctrl-C ends it after what was sent is acknowledged.
     """
+    from gamekeeper.replay.traces import Manner  # not needed to print help
+    from gamekeeper.replay.traces import play as run_playing
+
     settings = Settings.from_env(os.environ)
     manner = Manner(speed=speed, prefix=account_prefix, restamp=restamp)
     begun = time.monotonic()
