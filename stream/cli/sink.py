@@ -37,6 +37,13 @@ def sink(out: Path | None, queries: bool, scores: bool) -> None:
     if scores:
         topics[settings.topics.scores] = ScoreLane
     stopped = threading.Event()
+    work = Sink(settings, out or settings.data_dir, topics, stopped)
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        if not work.begun:  # there is nothing in hand yet, and connecting may take its time
+            raise KeyboardInterrupt
+
     for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, lambda *_: stopped.set())
-    Sink(settings, out or settings.data_dir, topics, stopped).run()
+        signal.signal(sign, stop)
+    work.run()

@@ -73,7 +73,10 @@ class Sink:
         topics: Mapping[str, type[Lane]],
         stopped: threading.Event,
     ) -> None:
-        """Prepare; `topics` maps topics to their lanes, `stopped` ends `run` when set."""
+        """Prepare; `topics` maps topics to their lanes, `stopped` ends `run` when set.
+
+        `begun` says whether `run` has come to its work.
+        """
         self._settings = settings
         self._folder = folder
         self._topics = topics
@@ -85,6 +88,7 @@ class Sink:
         self._consumer: Any = None
         self._waiting_since: float | None = None
         self._bytes = 0
+        self.begun = False
 
     @property
     def in_hand(self) -> int:
@@ -105,6 +109,7 @@ class Sink:
             self._moves = _Moves(self._consumer)
             self._consumer.subscribe(list(self._topics), listener=self._moves)
             log.info("started", folder=str(self._folder), topics=list(self._topics), group=group)
+            self.begun = True
             while not self._stopped.is_set():
                 self._turn()
             self._flush()
