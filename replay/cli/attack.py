@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gamekeeper.replay.cli.entries import print_entries
+from gamekeeper.replay.cli.options import GOES_ON, interruptible
 from gamekeeper.replay.cli.reading import read_data
 from gamekeeper.replay.theft import Listed
 from gamekeeper.replay.theft.attacks import ATTACKS
@@ -175,6 +176,7 @@ def _help(entry: Listed) -> str:
     return "\n\n".join([told.doc, f"From {entry.paper}.", own, going_on])
 
 
+@interruptible(GOES_ON)
 def _steal(
     name: str,
     *,
@@ -238,13 +240,7 @@ def _run(plan: Plan, target: Victim, start: Start, journal: Path) -> Run:
         warn(f"going on with an interrupted attack, from {journal}")
     with progress() as bar:
         task = bar.add_task("queries", total=plan.budget)
-        try:
-            return record(
-                plan, target, start, journal, lambda sent: bar.update(task, completed=sent)
-            )
-        except KeyboardInterrupt:
-            warn("interrupted; give the same command again to go on")
-            raise
+        return record(plan, target, start, journal, lambda sent: bar.update(task, completed=sent))
 
 
 def _options(sets: tuple[str, ...]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from gamekeeper.replay.cli.options import jobs_option, text_option
+from gamekeeper.replay.cli.options import GOES_ON, interruptible, jobs_option, text_option
 from gamekeeper.replay.cli.reading import read_data
 from gamekeeper.replay.theft.attacks import ATTACKS
 from gamekeeper.replay.theft.evasions import EVASIONS
@@ -99,6 +99,7 @@ another NAME with the same --out uses what is there.
 @jobs_option
 @text_option
 @wide_option
+@interruptible(GOES_ON)
 def bench(
     name: str,
     data: tuple[str, ...],
@@ -145,13 +146,15 @@ def bench(
         )
     claim(out, dataset, others, sizes)
     with progress() as bar:
-        task = bar.add_task("honest accounts", total=None)
+        task = bar.add_task("victim and networks", total=None)
         setting = Setting(
             out,
             dataset,
             sizes,
             jobs,
-            lambda done, all_: bar.update(task, completed=done, total=all_),
+            lambda done, all_: bar.update(
+                task, description="honest accounts", completed=done, total=all_
+            ),
         )
         if not so_far:
             share(setting, public)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from gamekeeper.replay.cli.options import detector_option, jobs_option
+from gamekeeper.replay.cli.options import STARTS_ANEW, detector_option, interruptible, jobs_option
 from gamekeeper.schemas.text import printable
 from gamekeeper.stream.cli.output import (
     json_line,
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
 )
 @jobs_option
 @table_options
+@interruptible(STARTS_ANEW)
 def calibrate(
     traces: tuple[str, ...],
     out: Path,

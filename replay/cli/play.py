@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gamekeeper.replay.cli.options import INTERRUPTED
 from gamekeeper.stream.cli.output import progress
 from gamekeeper.stream.kafka import Settings
 
 if TYPE_CHECKING:
     from gamekeeper.replay.traces import Played
-
-_INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
 
 
 class _Speed(click.ParamType):
@@ -79,4 +78,4 @@ def play(
         f"{seconds:.1f} s, {played.queries / seconds:.0f} queries/s"
     )
     if played.interrupted:
-        raise click.exceptions.Exit(_INTERRUPTED)
+        raise click.exceptions.Exit(INTERRUPTED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gamekeeper.replay.cli.options import text_option
+from gamekeeper.replay.cli.options import GOES_ON, interruptible, text_option
 from gamekeeper.replay.cli.reading import read_data
 from gamekeeper.stream.cli.output import (
     Count,
@@ -94,6 +94,7 @@ SCORES: tuple[Score, ...] = ("binary", "msp", "odin", "mahalanobis")
 @click.option("--restart", is_flag=True, help="Discard an interrupted training in the folder.")
 @text_option
 @wide_option
+@interruptible(GOES_ON)
 def train(
     data: tuple[str, ...],
     out: Path,
