@@ -1,6 +1,6 @@
 """The sink: from topics to Parquet, each record's rows exactly once, whatever is killed when.
 
-Batches are cut by count, bytes and time. A batch's files are written, fsynced and renamed, and
+Batches are cut by count, bytes and time; a partition's first is written at once. A batch's files are written, fsynced and renamed, and
 only then is its offset committed. A sink that takes a partition over removes what lies beyond the
 committed offset and reads on from there, so cuts may fall elsewhere and nothing is there twice.
 
@@ -163,7 +163,8 @@ class Sink:
             return False
         settings = self._settings
         return (
-            self.in_hand >= settings.sink_records
+            any(lane.fresh and lane.records for lane in self._lanes.values())
+            or self.in_hand >= settings.sink_records
             or self._bytes >= settings.sink_bytes
             or time.monotonic() - self._waiting_since >= settings.sink_seconds
         )
