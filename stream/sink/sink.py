@@ -1,8 +1,9 @@
 """The sink: from topics to Parquet, each record's rows exactly once, whatever is killed when.
 
-Batches are cut by count, bytes and time; a partition's first is written at once. A batch's files are written, fsynced and renamed, and
-only then is its offset committed. A sink that takes a partition over removes what lies beyond the
-committed offset and reads on from there, so cuts may fall elsewhere and nothing is there twice.
+Batches are cut by count, bytes and time; a partition's first is written at once. A batch's files
+are written, fsynced and renamed, and only then is its offset committed. A sink that takes a
+partition over removes what lies beyond the committed offset and reads on from there, so cuts may
+fall elsewhere and nothing is there twice.
 
 Between writing files and moving them to their places, the committed offset is committed once
 more: Kafka refuses that to a member whose partitions have gone to another while it was suspended.
