@@ -32,7 +32,7 @@ READS = {
 
 _READ = re.compile(r'\b(?:FROM|JOIN)\s+"?(\w+)', re.IGNORECASE)
 _BARE_SELECT = re.compile(r"\s*SELECT\b(?!.*\bFROM\b)", re.IGNORECASE | re.DOTALL)
-_UNFINISHED = re.compile("syntax error at end of input|unterminated")
+_UNFINISHED = re.compile(r"at end of input|unterminated|at or near \"(?P<last>.+)\"")
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 _BATCH_ROWS = 1000
 
@@ -98,7 +98,8 @@ def whole(connection: duckdb.DuckDBPyConnection, line: str) -> bool:
     try:
         return bool(connection.extract_statements(line)) and not _BARE_SELECT.match(line)
     except duckdb.Error as error:
-        return _UNFINISHED.search(str(error)) is None
+        found = _UNFINISHED.search(str(error))
+        return found is None or not line.rstrip().endswith(found["last"] or "")
 
 
 def words(connection: duckdb.DuckDBPyConnection) -> list[str]:
