@@ -17,7 +17,7 @@ from gamekeeper.replay.theft.attacks import attack as find_attack
 from gamekeeper.replay.theft.options import describe
 from gamekeeper.schemas.errors import SettingsError
 from gamekeeper.schemas.event import DEFAULT_LIMITS
-from gamekeeper.stream.cli.output import json_line, progress, table_options, warn
+from gamekeeper.stream.cli.output import json_line, loading, progress, table_options, warn
 
 if TYPE_CHECKING:
     from gamekeeper.replay.theft import Start, Victim
@@ -195,21 +195,22 @@ def _steal(
     loot: Path | None,
     form: str,
 ) -> None:
-    import numpy as np  # none of these is needed to print help
-    import torch
+    with loading():  # none of these is needed to print help
+        import numpy as np
+        import torch
 
-    from gamekeeper.replay.theft.recording import (
-        Naming,
-        Plan,
-        asked,
-        draw_start,
-        tabulate,
-        write_loot,
-    )
-    from gamekeeper.replay.theft.victims import classes_of, identity
-    from gamekeeper.replay.theft.victims import victim as find_victim
-    from gamekeeper.replay.tune.datasets import pixels
-    from gamekeeper.schemas.tables import write_parquet
+        from gamekeeper.replay.theft.recording import (
+            Naming,
+            Plan,
+            asked,
+            draw_start,
+            tabulate,
+            write_loot,
+        )
+        from gamekeeper.replay.theft.victims import classes_of, identity
+        from gamekeeper.replay.theft.victims import victim as find_victim
+        from gamekeeper.replay.tune.datasets import pixels
+        from gamekeeper.schemas.tables import write_parquet
 
     torch.set_num_threads(1)  # sums are then added in one order, which going on depends on
     options = _options(sets)

@@ -17,6 +17,7 @@ from gamekeeper.schemas.errors import SettingsError, TraceError
 from gamekeeper.stream.cli.output import (
     is_wide,
     json_line,
+    loading,
     print_table,
     print_text,
     progress,
@@ -118,15 +119,16 @@ def bench(
     form: str,
 ) -> None:
     """Measure, and print the report."""
-    from gamekeeper.replay.theft.bench import benches  # none of these is needed to print help
-    from gamekeeper.replay.theft.bench.claim import claim
-    from gamekeeper.replay.theft.bench.parts import Part
-    from gamekeeper.replay.theft.bench.report import write_report
-    from gamekeeper.replay.theft.bench.run import cells, share, there
-    from gamekeeper.replay.theft.bench.setting import Setting, Sizes
-    from gamekeeper.replay.theft.bench.tables import Found
-    from gamekeeper.replay.tune.datasets import pixels
-    from gamekeeper.replay.tune.evaluation import cores
+    with loading():  # none of these is needed to print help
+        from gamekeeper.replay.theft.bench import benches
+        from gamekeeper.replay.theft.bench.claim import claim
+        from gamekeeper.replay.theft.bench.parts import Part
+        from gamekeeper.replay.theft.bench.report import write_report
+        from gamekeeper.replay.theft.bench.run import cells, share, there
+        from gamekeeper.replay.theft.bench.setting import Setting, Sizes
+        from gamekeeper.replay.theft.bench.tables import Found
+        from gamekeeper.replay.tune.datasets import pixels
+        from gamekeeper.replay.tune.evaluation import cores
 
     chosen = benches.BENCHES[name]
     sizes = msgspec.convert({**(QUICK if quick else {}), "seed": seed}, Sizes)

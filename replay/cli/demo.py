@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gamekeeper.replay.demo import Accounts, Report, Watched
     from gamekeeper.replay.demo.run import Show
 
+TUTORIAL = "docs/tutorial.md"
 NEXT = "SELECT account, agreeing, queries_to_detection FROM accounts WHERE findings > 0"
 
 
@@ -146,6 +147,7 @@ def _summary(report: Report, folder: Path) -> None:
         f"every verdict:      {command()} verdicts --data {data}",
         *_why(report, data),
         f"ask what you like:  {command()} sql --data {data}",
+        f"learn more:         {TUTORIAL}",
         f'next: {command()} sql --data {data} "{NEXT}"',
     ]
     for line in lines:

@@ -14,6 +14,7 @@ from gamekeeper.replay.cli.reading import read_data
 from gamekeeper.stream.cli.output import (
     Count,
     json_line,
+    loading,
     print_table,
     print_text,
     progress,
@@ -124,9 +125,10 @@ def train(
     ood = bool(outliers or ood_score)
     if ood and only not in (None, "ood"):
         raise click.UsageError(f"--outliers and --ood-score are for ood, not for --only {only}")
-    import torch  # none of these is needed to print help
+    with loading():  # none of these is needed to print help
+        import torch
 
-    from gamekeeper.replay.tune.training import TrainPlan
+        from gamekeeper.replay.tune.training import TrainPlan
 
     usual = TrainPlan()
     plan = TrainPlan(

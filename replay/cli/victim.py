@@ -9,7 +9,14 @@ import click
 
 from gamekeeper.replay.cli.options import text_option
 from gamekeeper.replay.cli.reading import read_data
-from gamekeeper.stream.cli.output import json_line, print_table, print_text, progress, wide_option
+from gamekeeper.stream.cli.output import (
+    json_line,
+    loading,
+    print_table,
+    print_text,
+    progress,
+    wide_option,
+)
 
 if TYPE_CHECKING:
     from gamekeeper.replay.theft.victims import VictimPlan, VictimReport
@@ -78,11 +85,12 @@ def train(
     of images per class, IDX files, npz with x and y, or Parquet with `label` and an encoded
     `image`.
     """
-    from gamekeeper.replay.theft.victims import (  # none of these is needed to print help
-        VictimPlan,
-        train_victim,
-        write_victim,
-    )
+    with loading():  # none of these is needed to print help
+        from gamekeeper.replay.theft.victims import (
+            VictimPlan,
+            train_victim,
+            write_victim,
+        )
 
     dataset = read_data(data, limit=limit, seed=seed, model=model, group=group)
     plan = VictimPlan(layers, epochs, held_out, seed)

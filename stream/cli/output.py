@@ -7,6 +7,7 @@ import io
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -257,6 +258,14 @@ def progress(*columns: ProgressColumn) -> Display:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Show that libraries are being loaded: PyTorch takes seconds."""
+    with progress(TimeElapsedColumn()) as bar:
+        bar.add_task("loading", total=None)
+        yield
 
 
 class Count(ProgressColumn):
