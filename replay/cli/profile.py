@@ -77,7 +77,7 @@ def _policy(shown: Profile) -> str:
     if shown.policy.close_after is None:
         return "latch: a finding stays open until an analyst closes it"
     return (
-        "latch: a finding stays open until an analyst closes it, or after "
+        "latch: a finding stays open until an analyst closes it,\nor after "
         f"{shown.policy.close_after:g} s without a statistic above the threshold"
     )
 

@@ -177,7 +177,7 @@ def _print(out: Path, report: Report) -> None:
 
     parts = report.split
     print_text(
-        f"trained on {parts['train']} rows, measured on {parts['held_out']} held out "
+        f"trained on {parts['train']} rows, measured on {parts['held_out']} held out\n"
         f"({parts['how']}); {parts['seen']}"
     )
     for network in report.networks:

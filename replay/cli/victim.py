@@ -128,4 +128,5 @@ def _print(out: Path, report: VictimReport) -> None:
         f"trained on {report.trained} rows; {report.accuracy:.1%} of {report.held_out} held out "
         f"({report.how}) are right"
     )
-    print_text(f"the victim is {out}; steal it with: gamekeeper attack papernot --victim {out} ...")
+    print_text(f"the victim is {out}; steal it with:")
+    click.echo(f"  gamekeeper attack papernot --victim {out} ...")  # to be copied: in one line
