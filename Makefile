@@ -18,6 +18,19 @@ LINKS := $(PACKAGES:%=build/types/gamekeeper/%)
 # The type checker does not follow setuptools' mapping of the root folders into one package, so it
 # gets a tree of links; what it finds is told with the true file names.
 TYPES = MYPYPATH=build/types $(BIN)/mypy -p gamekeeper | sed -u 's|^build/types/gamekeeper/||'
+# Of what pip says, the packages: one line that changes on a terminal, else every tenth one. What
+# goes wrong it says on stderr, where only its warnings are left out.
+define PROGRESS
+{ n=0; while read -r did name _; do \
+  case "$$did $$name" in \
+    Collecting*|Processing*) n=$$((n + 1)); name=$$(basename "$$name"); name="$${name%%[<>=!~;[(]*}" ;; \
+    "Installing collected") name="installing them" ;; \
+    *) continue ;; \
+  esac; \
+  if test -t 1; then printf '\r\033[K  %d packages: %s' "$$n" "$$name"; \
+  elif test "$$did" = Installing || test $$((n % 10)) = 0; then echo "  $$n packages: $$name"; fi; \
+done; if test -t 1; then printf '\r\033[K'; fi; }
+endef
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check types bench docs clean
@@ -60,6 +73,7 @@ $(LINKS):
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { \
 	  echo "Gamekeeper needs Python 3.11 or newer with venv: make PYTHON=/path/to/python3 $(MAKECMDGOALS)"; \
 	  exit 1; }
-	@echo "Installing gamekeeper[$*] into .venv ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@echo "Installing gamekeeper[$*] into .venv: some hundred packages, which take minutes ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
+	  -c constraints.txt -e '.[$*]' 2> >(grep -v '^WARNING: ' >&2) | $(PROGRESS)
 	@touch $@ $(if $(filter dev,$*),.venv/demo.stamp .venv/docs.stamp)

@@ -175,6 +175,36 @@ def test_make_types_links_true_files(tmp_path: Path) -> None:
     assert [(tmp_path / link).resolve() for link in links] == [tmp_path / name for name in PACKAGES]
 
 
+PIP = """\
+#!/bin/sh
+echo "Obtaining file:///x"; echo "  Installing build dependencies: started"
+for n in 1 2 3 4 5 6 7 8 9 10 11; do echo "Collecting package$n>=1.0 (from y)"; done
+echo "Processing /links/other-1.0-py3-none-any.whl"
+echo "WARNING: of no interest" >&2
+{end}
+echo "Installing collected packages: a, b, c, and many more"
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_make_shows_what_it_installs(fails: bool, tmp_path: Path) -> None:
+    """A few lines where stdout is a pipe; what goes wrong is said, and nothing is made."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(PIP.format(end="echo 'ERROR: no such package' >&2; exit 1" if fails else ""))
+    python.chmod(0o755)
+    run = subprocess.run(
+        ["make", ".venv/demo.stamp"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode != 0) == fails == (not (tmp_path / ".venv" / "demo.stamp").exists())
+    shown = ["  10 packages: package10", "  12 packages: installing them"]
+    assert run.stdout.splitlines()[1:] == shown[: 1 if fails else 2]
+    assert ("ERROR: no such package" in run.stderr) == fails
+    assert "WARNING" not in run.stderr
+
+
 def test_changelog_has_this_version() -> None:
     """The changelog has an entry for the version that is installed."""
     assert f"## [{PROJECT['project']['version']}]" in (ROOT / "CHANGELOG.md").read_text()

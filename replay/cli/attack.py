@@ -7,26 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from gamekeeper.replay.cli.entries import print_entries
-from gamekeeper.replay.cli.options import format_option
+from gamekeeper.replay.cli.options import GOES_ON, interruptible
 from gamekeeper.replay.cli.reading import read_data
 from gamekeeper.replay.theft import Listed
 from gamekeeper.replay.theft.attacks import ATTACKS
 from gamekeeper.replay.theft.attacks import attack as find_attack
 from gamekeeper.replay.theft.options import describe
-from gamekeeper.replay.theft.recording import PER_CLASS, Naming, asked, draw_start, tabulate
-from gamekeeper.replay.tune.calibration.benign_lives import naming as listing
-from gamekeeper.replay.tune.datasets import pixels
 from gamekeeper.schemas.errors import SettingsError
 from gamekeeper.schemas.event import DEFAULT_LIMITS
-from gamekeeper.schemas.tables import write_parquet
-from gamekeeper.stream.cli.output import json_line, progress, warn
+from gamekeeper.stream.cli.output import json_line, loading, progress, table_options, warn
 
 if TYPE_CHECKING:
     from gamekeeper.replay.theft import Start, Victim
-    from gamekeeper.replay.theft.recording import Plan, Run
+    from gamekeeper.replay.theft.recording import Naming, Plan, Run
 
 EXAMPLE = (
     "Example: gamekeeper attack {} --victim victim.safetensors --data sample --budget 500 "
@@ -67,7 +62,7 @@ OPTIONS: list[click.Parameter] = [
     click.Option(
         ["--seeds"],
         type=click.IntRange(min=1),
-        default=PER_CLASS,
+        default=10,
         show_default=True,
         help="Natural images of each class that the thief starts with.",
     ),
@@ -153,7 +148,7 @@ def attack() -> None:
 
 
 @click.command("list", epilog="Example: gamekeeper attack list --format json")
-@format_option
+@table_options
 def list_attacks(form: str) -> None:
     """List the attacks, with the papers' sections and options."""
     print_entries("attack", ATTACKS, form)
@@ -181,6 +176,7 @@ def _help(entry: Listed) -> str:
     return "\n\n".join([told.doc, f"From {entry.paper}.", own, going_on])
 
 
+@interruptible(GOES_ON)
 def _steal(
     name: str,
     *,
@@ -199,11 +195,22 @@ def _steal(
     loot: Path | None,
     form: str,
 ) -> None:
-    import torch  # none of these is needed to print help
+    with loading():  # none of these is needed to print help
+        import numpy as np
+        import torch
 
-    from gamekeeper.replay.theft.recording import Plan, write_loot
-    from gamekeeper.replay.theft.victims import classes_of, identity
-    from gamekeeper.replay.theft.victims import victim as find_victim
+        from gamekeeper.replay.theft.recording import (
+            Naming,
+            Plan,
+            asked,
+            draw_start,
+            tabulate,
+            write_loot,
+        )
+        from gamekeeper.replay.theft.victims import classes_of, identity
+        from gamekeeper.replay.theft.victims import victim as find_victim
+        from gamekeeper.replay.tune.datasets import pixels
+        from gamekeeper.schemas.tables import write_parquet
 
     torch.set_num_threads(1)  # sums are then added in one order, which going on depends on
     options = _options(sets)
@@ -234,13 +241,7 @@ def _run(plan: Plan, target: Victim, start: Start, journal: Path) -> Run:
         warn(f"going on with an interrupted attack, from {journal}")
     with progress() as bar:
         task = bar.add_task("queries", total=plan.budget)
-        try:
-            return record(
-                plan, target, start, journal, lambda sent: bar.update(task, completed=sent)
-            )
-        except KeyboardInterrupt:
-            warn("interrupted; give the same command again to go on")
-            raise
+        return record(plan, target, start, journal, lambda sent: bar.update(task, completed=sent))
 
 
 def _options(sets: tuple[str, ...]) -> dict[str, str]:
@@ -270,6 +271,8 @@ def _told(plan: Plan, run: Run, naming: Naming) -> dict[str, Any]:
 
 
 def _text(told: dict[str, Any]) -> str:
+    from gamekeeper.replay.tune.calibration.benign_lives import naming as listing
+
     lines = [
         f"{told['kind']}: {told['queries']} queries, {told['synthetic']} of them synthetic, in "
         f"{told['rounds']} rounds after the first, by {listing(told['accounts'])}",

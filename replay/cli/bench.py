@@ -2,38 +2,63 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from gamekeeper.replay.cli.options import jobs_option, text_option
+from gamekeeper.replay.cli.options import GOES_ON, interruptible, jobs_option, text_option
 from gamekeeper.replay.cli.reading import read_data
 from gamekeeper.replay.theft.attacks import ATTACKS
-from gamekeeper.replay.theft.bench.benches import BENCHES
-from gamekeeper.replay.theft.bench.cell import PLAIN
-from gamekeeper.replay.theft.bench.claim import claim
-from gamekeeper.replay.theft.bench.parts import Part
-from gamekeeper.replay.theft.bench.report import write_report
-from gamekeeper.replay.theft.bench.rules import limits
-from gamekeeper.replay.theft.bench.run import cells, share, there
-from gamekeeper.replay.theft.bench.setting import Setting, Sizes, prepare
-from gamekeeper.replay.theft.bench.tables import Found
 from gamekeeper.replay.theft.evasions import EVASIONS
-from gamekeeper.replay.tune.datasets import pixels
 from gamekeeper.replay.tune.drawing import undrawn
-from gamekeeper.replay.tune.evaluation import cores
 from gamekeeper.schemas.errors import SettingsError, TraceError
-from gamekeeper.stream.cli.output import json_line, progress, warn
+from gamekeeper.stream.cli.output import (
+    is_wide,
+    json_line,
+    loading,
+    print_table,
+    print_text,
+    progress,
+    warn,
+    wide_option,
+)
 
-QUICK = Sizes(accounts=399, life=150, epochs=3, networks="small", network_epochs=1)
+if TYPE_CHECKING:
+    from gamekeeper.replay.theft.bench.setting import Setting
+
+BENCHES = {
+    "prada": "PRADA at the papers' thresholds",
+    "prada-evasion": "what it costs to evade PRADA with dummy queries",
+    "similarity": "similar pairs, against blinding and filtering, too",
+    "likelihood": "likelihood, against the same attacks",
+    "extraction": "what each attack steals",
+    "combined": "all detectors at one promise, every attack under every evasion",
+}
+"""The benches with their lines in the help, which does not wait for what they import."""
+PLAIN = "plain"
+QUICK = {"accounts": 399, "life": 150, "epochs": 3, "networks": "small", "network_epochs": 1}
 """As small as four detectors can be at 1 %: a minute's version."""
 QUICK_BUDGET, QUICK_RUNS, QUICK_ROWS = 150, 1, 4000
 BUDGET, RUNS = 1000, 3
+_HELP = "\n".join(f"{name:14} {line}" for name, line in BENCHES.items())
 
 
 @click.command(
-    epilog="Example: gamekeeper bench combined sample --quick --attack papernot --out results"
+    help=f"""Attack a model made from DATA, and measure what is caught, how soon, and what it costs.
+
+DATA are labelled images as `gamekeeper train` takes them. They are cut into parts: one trains
+the victim and the networks, one calibrates, one measures false alarms, one is the thieves'.
+Where rows have groups (--group, or a trace's accounts), each calibration account draws from a
+third of its part's. An interrupted bench goes on when the same command is given again, and
+another NAME with the same --out uses what is there.
+
+\b
+{_HELP}
+""",
+    epilog="Example: gamekeeper bench combined sample --quick --attack papernot --out results",
 )
 @click.argument("name", metavar="NAME", type=click.Choice(list(BENCHES)))
 @click.argument("data", metavar="DATA...", nargs=-1, required=True)
@@ -76,6 +101,8 @@ BUDGET, RUNS = 1000, 3
 @click.option("--so-far", is_flag=True, help="Attack no more: report what is done.")
 @jobs_option
 @text_option
+@wide_option
+@interruptible(GOES_ON)
 def bench(
     name: str,
     data: tuple[str, ...],
@@ -93,24 +120,21 @@ def bench(
     jobs: int | None,
     form: str,
 ) -> None:
-    """Attack a model made from DATA, and measure what is caught, how soon, and what it costs.
+    """Measure, and print the report."""
+    with loading():  # none of these is needed to print help
+        from gamekeeper.replay.theft.bench import benches
+        from gamekeeper.replay.theft.bench.claim import claim
+        from gamekeeper.replay.theft.bench.parts import Part
+        from gamekeeper.replay.theft.bench.report import write_report
+        from gamekeeper.replay.theft.bench.rules import limits
+        from gamekeeper.replay.theft.bench.run import cells, share, there
+        from gamekeeper.replay.theft.bench.setting import Sizes, prepare
+        from gamekeeper.replay.theft.bench.tables import Found
+        from gamekeeper.replay.tune.datasets import pixels
+        from gamekeeper.replay.tune.evaluation import cores
 
-    DATA are labelled images as `gamekeeper train` takes them. They are cut into parts: one trains
-    the victim and the networks, one calibrates, one measures false alarms, one is the thieves'.
-    Where rows have groups (--group, or a trace's accounts), each calibration account draws from a
-    third of its part's. An interrupted bench goes on when the same command is given again, and
-    another NAME with the same --out uses what is there.
-
-    \b
-    prada          PRADA at the papers' thresholds
-    prada-evasion  what it costs to evade PRADA with dummy queries
-    similarity     similar pairs, against blinding and filtering, too
-    likelihood     likelihood, against the same attacks
-    extraction     what each attack steals
-    combined       all detectors at one promise, every attack under every evasion
-    """
-    chosen = BENCHES[name]
-    sizes = msgspec.structs.replace(QUICK if quick else Sizes(), seed=seed)
+    chosen = benches.BENCHES[name]
+    sizes = msgspec.convert({**(QUICK if quick else {}), "seed": seed}, Sizes)
     keys = chosen.keys(attacks, evasions, runs or (QUICK_RUNS if quick else RUNS))
     asked = budget or (QUICK_BUDGET if quick else BUDGET)
     if so_far and not there(out, keys, asked):
@@ -127,13 +151,15 @@ def bench(
         )
     claim(out, dataset, others, sizes)
     with progress() as bar:
-        task = bar.add_task("honest accounts", total=None)
+        task = bar.add_task("victim and networks", total=None)
         setting = prepare(
             out,
             dataset,
             sizes,
             jobs,
-            lambda done, all_: bar.update(task, completed=done, total=all_),
+            lambda done, all_: bar.update(
+                task, description="honest accounts", completed=done, total=all_
+            ),
         )
         if not so_far:
             share(out, setting, public)
@@ -154,8 +180,21 @@ def bench(
     if form == "json":
         click.echo(json_line({"cells": done, "limits": thresholds, "files": written}))
     else:
-        click.echo(written[0].read_text())
-        click.echo("written: " + ", ".join(str(each) for each in written))
+        _print(written[0].read_text(encoding="utf-8"))
+        print_text("written: " + ", ".join(str(each) for each in written))
+
+
+def _print(report: str) -> None:
+    """Print a report: its Markdown with --wide, else its text and tables as the terminal is."""
+    if is_wide():
+        click.echo(report)
+        return
+    for tabular, lines in groupby(report.splitlines(), lambda line: line.startswith("| ")):
+        if tabular:
+            head, _, *rows = (line[2:-2].split(" | ") for line in lines)
+            print_table(head, rows)
+        else:
+            print_text("\n".join(lines))
 
 
 def describe(setting: Setting, budget: int) -> str:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from gamekeeper.replay.cli.options import detector_option, format_option, jobs_option
-from gamekeeper.replay.tune.calibration import (
-    Calibration,
-    Maxima,
-    Plan,
-    contamination,
-    document,
-    false_alarms,
-    promised,
-    start,
-    write_profile,
-)
-from gamekeeper.replay.tune.calibration import calibrate as run_calibration
-from gamekeeper.replay.tune.calibration.benign_lives import naming
-from gamekeeper.replay.tune.calibration.false_alarms import HEADINGS, JUDGEMENTS, cells
-from gamekeeper.replay.tune.evaluation import cores
+from gamekeeper.replay.cli.options import STARTS_ANEW, detector_option, interruptible, jobs_option
 from gamekeeper.schemas.text import printable
-from gamekeeper.stream.cli.output import json_line, print_table, progress, warn
+from gamekeeper.stream.cli.output import (
+    json_line,
+    print_table,
+    print_text,
+    progress,
+    table_options,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from gamekeeper.replay.tune.calibration import Calibration, Maxima, Plan
 
 
 @click.command(
@@ -58,31 +53,32 @@ from gamekeeper.stream.cli.output import json_line, print_table, progress, warn
 @click.option(
     "--alpha",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=Plan().alpha,
+    default=0.01,
     show_default=True,
     help="Share of benign accounts that may ever alarm, by all detectors together.",
 )
 @click.option(
     "--life",
     type=click.IntRange(min=1),
-    default=Plan().life,
+    default=10_000,
     show_default=True,
     help="Queries over which the promise holds; shorter accounts are left out.",
 )
 @click.option(
     "--held-out",
     type=click.FloatRange(0, 1, max_open=True),
-    default=Plan().held_out,
+    default=0.5,
     show_default=True,
     help="Share of the accounts that measures the promise instead of making it.",
 )
-@click.option("--seed", type=int, default=Plan().seed, show_default=True, help="Of the split.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
 @click.option("--exclude", metavar="ACCOUNT", multiple=True, help="Leave it out; repeatable.")
 @click.option(
     "--exclude-kind", metavar="KIND", multiple=True, help="Leave out an attack's kind; repeatable."
 )
 @jobs_option
-@format_option
+@table_options
+@interruptible(STARTS_ANEW)
 def calibrate(
     traces: tuple[str, ...],
     out: Path,
@@ -109,6 +105,14 @@ def calibrate(
     """
     if networks and profile:
         raise click.UsageError("give --networks or --profile, not both")
+    from gamekeeper.replay.tune.calibration import (  # none of these is needed to print help
+        Plan,
+        start,
+        write_profile,
+    )
+    from gamekeeper.replay.tune.calibration import calibrate as run_calibration
+    from gamekeeper.replay.tune.evaluation import cores
+
     begun = start(out, profile=profile, networks=networks, detectors=detectors, sets=sets)
     plan = Plan(
         alpha=alpha,
@@ -144,6 +148,9 @@ def calibrate(
 
 
 def _warn(result: Calibration, plan: Plan) -> None:
+    from gamekeeper.replay.tune.calibration import contamination
+    from gamekeeper.replay.tune.calibration.benign_lives import naming
+
     if result.short:
         names = naming([life.account for life in result.short])
         warn(
@@ -173,6 +180,8 @@ def _warn(result: Calibration, plan: Plan) -> None:
 def _document(
     traces: tuple[str, ...], out: Path, plan: Plan, result: Calibration
 ) -> dict[str, object]:
+    from gamekeeper.replay.tune.calibration import contamination, document, false_alarms
+
     return {
         "schema": 1,
         "traces": list(traces),
@@ -209,6 +218,9 @@ def _accounts(accounts: list[Maxima], side: str) -> list[dict[str, Any]]:
 
 
 def _print(out: Path, result: Calibration) -> None:
+    from gamekeeper.replay.tune.calibration import promised
+    from gamekeeper.replay.tune.calibration.false_alarms import HEADINGS, JUDGEMENTS, cells
+
     profile, accounts = result.profile, len(result.calibration)
     print_table(
         ("detector", "threshold", "which is"),
@@ -221,7 +233,7 @@ def _print(out: Path, result: Calibration) -> None:
         print_table(HEADINGS, [cells(row) for row in result.measured], "on accounts held out")
         for judgement, meaning in JUDGEMENTS.items():
             if any(row.judgement == judgement for row in result.measured):
-                click.echo(f"{judgement}: {meaning}")
-    click.echo(f"profile {profile.name} ({profile.hash}) for model {profile.model} is in {out}")
+                print_text(f"{judgement}: {meaning}")
+    print_text(f"profile {profile.name} ({profile.hash}) for model {profile.model} is in {out}")
     for line in promised(profile.promise):
-        click.echo(printable(line))
+        print_text(printable(line))

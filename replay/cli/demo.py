@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from gamekeeper.replay.demo import Accounts, Report, Watched, run
+from gamekeeper.stream.cli.output import progress, stdout_console
 
+if TYPE_CHECKING:
+    from gamekeeper.replay.demo import Accounts, Report, Watched
+    from gamekeeper.replay.demo.run import Show
+
+TUTORIAL = "docs/tutorial.md"
 NEXT = "SELECT account, agreeing, queries_to_detection FROM accounts WHERE findings > 0"
 
 
@@ -41,18 +52,41 @@ def demo(out: Path | None, seconds: float) -> None:
     Kafka, shows what each of the shipped profile's detectors thinks of each account, and ends with
     who was caught. Exits with 1 unless every attacker was caught and no honest account was.
     """
+    from gamekeeper.replay.demo import run  # not needed to print help
+
     folder = _folder(out)
-    begun = time.monotonic()
-    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+    stopped = threading.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, lambda *_: stopped.set())
+    with _display() as display:
 
         def show(step: str, accounts: Accounts) -> None:
-            if live.console.is_terminal:
-                title = Text(f"{time.monotonic() - begun:4.0f} s  {step}")
-                live.update(Group(title, _table(accounts)), refresh=True)
+            if stopped.is_set():  # here, and not in the midst of starting a process
+                raise KeyboardInterrupt
+            display(step, accounts)
 
         report = run(folder, seconds, show)
     _summary(report, folder)
     raise SystemExit(1 if report.missed or report.false_alarms else 0)
+
+
+@contextmanager
+def _display() -> Iterator[Show]:
+    """Show the accounts as a live table on a terminal, or tell now and then what is being done."""
+    begun = time.monotonic()
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        with progress(TimeElapsedColumn()) as bar:
+            task = bar.add_task("starting the broker", total=None)
+            yield lambda step, _: bar.update(task, description=step)
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+
+        def show(step: str, accounts: Accounts) -> None:
+            title = Text(f"{time.monotonic() - begun:4.0f} s  {step}")
+            live.update(Group(title, _table(accounts)), refresh=True)
+
+        yield show
 
 
 def _folder(out: Path | None) -> Path:
@@ -97,22 +131,36 @@ def _standing(watched: Watched) -> Text:
 
 
 def _summary(report: Report, folder: Path) -> None:
-    console = Console(highlight=False)
+    console = stdout_console()
     console.print(_table(report.accounts))
     attackers = [a for a in report.accounts.values() if not a.benign]
     honest = len(report.accounts) - len(attackers)
     caught = len(attackers) - len(report.missed)
     queries = sum(watched.scored for watched in report.accounts.values())
+    data = shlex.quote(str(folder))
     lines = [
         f"{caught} of {len(attackers)} attackers caught"
         + (f"; missed: {', '.join(report.missed)}" if report.missed else ""),
         f"{len(report.false_alarms)} of {honest} honest accounts flagged"
         + (f": {', '.join(report.false_alarms)}" if report.false_alarms else ""),
         f"{queries} queries in {report.seconds:.0f} s; tables and logs are in {folder}",
-        f'next: {command()} sql --data {folder} "{NEXT}"',
+        f"every verdict:      {command()} verdicts --data {data}",
+        *_why(report, data),
+        f"ask what you like:  {command()} sql --data {data}",
+        f"learn more:         {TUTORIAL}",
+        f'next: {command()} sql --data {data} "{NEXT}"',
     ]
     for line in lines:
         console.print(line, soft_wrap=True)
+
+
+def _why(report: Report, data: str) -> list[str]:
+    """Say how to see why the first of the thieves was caught."""
+    found = [each.caught for each in report.accounts.values() if each.caught]
+    return [
+        f"why one was caught: {command()} verdicts show {each.finding[:8]} --data {data}"
+        for each in found[:1]
+    ]
 
 
 def command() -> str:

@@ -21,6 +21,7 @@ def print_entries(what: str, entries: Mapping[str, Listed], form: str) -> None:
     print_table(
         (what, "what it does", "paper", "options"),
         [(*row, ", ".join(f"{name}={text}" for name, text in own.items())) for *row, own in rows],
+        brief=(what, "what it does"),
     )
 
 

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-import pyarrow as pa
 
-from gamekeeper.detectors.engine import Profile, override
-from gamekeeper.replay.cli.options import detector_option, format_option, jobs_option
-from gamekeeper.replay.tune.calibration import document, open_profile
+from gamekeeper.replay.cli.options import detector_option, jobs_option
 from gamekeeper.replay.tune.drawing import undrawn
-from gamekeeper.replay.tune.evaluation import BATCH, DEFINITIONS, LifeResult, Row, cores
-from gamekeeper.replay.tune.evaluation import evaluate as run_evaluation
-from gamekeeper.replay.tune.evaluation.report import HEADINGS, cells, tabulate
-from gamekeeper.replay.tune.evaluation.sweep import COLUMNS, PLOTS, check, choices, clear
-from gamekeeper.replay.tune.evaluation.sweep import FILE as SWEPT
-from gamekeeper.replay.tune.evaluation.sweep import HEADINGS as SWEEP_HEADINGS
-from gamekeeper.replay.tune.evaluation.sweep import cells as sweep_cells
-from gamekeeper.replay.tune.evaluation.sweep import sweep as run_sweep
-from gamekeeper.stream.cli.output import json_line, print_table, progress, warn
+from gamekeeper.stream.cli.output import (
+    json_line,
+    print_table,
+    print_text,
+    progress,
+    table_options,
+    warn,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gamekeeper.detectors.engine import Profile
+    from gamekeeper.replay.tune.evaluation import LifeResult, Row
+
+BRIEF = (
+    *("detector", "traffic", "alarmed (95 % interval)", "chunk FPR"),
+    *("to detection, median", "worst"),
+)
+SWEEP_BRIEF = (
+    *("detector", "if false alarms are at most", "alarm above"),
+    *("ever alarmed (95 % interval)", "caught", "to detection, median"),
+)
 
 
 class Swept(NamedTuple):
@@ -54,11 +65,11 @@ class Swept(NamedTuple):
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
-    default=BATCH,
+    default=256,
     show_default=True,
     help="Queries scored at a time; results do not depend on it.",
 )
-@format_option
+@table_options
 def evaluate(
     traces: tuple[str, ...],
     out: Path,
@@ -79,6 +90,12 @@ def evaluate(
     """
     if not traces:
         raise click.UsageError("name a trace, or the word `sample` for the one that ships")
+    from gamekeeper.detectors.engine import override  # none of these is needed to print help
+    from gamekeeper.replay.tune.calibration import open_profile
+    from gamekeeper.replay.tune.evaluation import cores
+    from gamekeeper.replay.tune.evaluation.report import tabulate
+    from gamekeeper.replay.tune.evaluation.sweep import check, clear
+
     opened, networks = open_profile(profile)
     chosen = override(opened, sets, detectors)
     if sweep:
@@ -100,6 +117,8 @@ def evaluate(
 def _evaluate(
     traces: tuple[str, ...], out: Path, profile: Profile, networks: Path, jobs: int, batch: int
 ) -> list[LifeResult]:
+    from gamekeeper.replay.tune.evaluation import evaluate as run_evaluation
+
     with progress() as bar:
         task = bar.add_task("reading", total=None)
 
@@ -112,6 +131,8 @@ def _evaluate(
 
 
 def _sweep(out: Path, profile: Profile) -> Swept:
+    from gamekeeper.replay.tune.evaluation.sweep import sweep as run_sweep
+
     with progress() as bar:
         task = bar.add_task("thresholds", total=None)
 
@@ -121,15 +142,19 @@ def _sweep(out: Path, profile: Profile) -> Swept:
         table = run_sweep(out, profile, advance)
         if undrawn():
             return Swept(table, [])
-        from gamekeeper.replay.tune.plots import plot  # without --sweep, nobody waits for Altair
-
         bar.update(task, description="plots", total=None, completed=0)
+        from gamekeeper.replay.tune.plots import plot  # Altair takes a while to load
+
         return Swept(table, plot(out, profile, table, advance))
 
 
 def _document(
     traces: tuple[str, ...], out: Path, profile: Profile, rows: list[Row], swept: Swept | None
 ) -> dict[str, Any]:
+    from gamekeeper.replay.tune.calibration import document
+    from gamekeeper.replay.tune.evaluation import DEFINITIONS
+    from gamekeeper.replay.tune.evaluation.sweep import COLUMNS, FILE, choices
+
     told: dict[str, Any] = {
         "schema": 1,
         "traces": list(traces),
@@ -140,7 +165,7 @@ def _document(
     }
     if swept:
         told["sweep"] = {
-            "file": str(out / SWEPT),
+            "file": str(out / FILE),
             "rows": len(swept.table),
             "columns": COLUMNS,
             "plots": list(map(str, swept.plots)),
@@ -150,34 +175,40 @@ def _document(
 
 
 def _print(profile: Profile, rows: list[Row], out: Path) -> None:
-    print_table(HEADINGS, [cells(row) for row in rows])
+    from gamekeeper.replay.tune.evaluation import DEFINITIONS
+    from gamekeeper.replay.tune.evaluation.report import HEADINGS, cells
+
+    print_table(HEADINGS, [cells(row) for row in rows], brief=BRIEF)
     rules = [
         f"{each.detector} > {each.threshold:g}"
         for each in profile.detectors
         if each.threshold is not None
     ]
-    click.echo(f"profile {profile.name} ({profile.hash}), alarm when {', '.join(rules) or 'never'}")
+    print_text(f"profile {profile.name} ({profile.hash}), alarm when {', '.join(rules) or 'never'}")
     for each in profile.detectors:
         if each.threshold is None:
-            click.echo(
+            print_text(
                 f"{each.detector}: no alarm: no threshold; `gamekeeper calibrate` chooses one"
             )
     promise = profile.promise
     if promise.alpha is not None:
-        click.echo(
+        print_text(
             f"its promise: at most {100 * promise.alpha:g} % of benign accounts ever alarm in "
             f"{promise.life} queries, calibrated on {promise.accounts} accounts"
         )
     for name in ("alarmed", "alarms_per_query", "chunk_fpr", "queries_to_detection"):
-        click.echo(f"{name.replace('_', ' ')}: {DEFINITIONS[name]}")
+        print_text(f"{name.replace('_', ' ')}: {DEFINITIONS[name]}")
     warn(f"scores and verdicts are in {out}; look with: gamekeeper sql --data {out}")
 
 
 def _print_sweep(swept: Swept, out: Path) -> None:
+    from gamekeeper.replay.tune.evaluation.sweep import FILE, HEADINGS, PLOTS, cells, choices
+
     title = "\nother thresholds, on the same accounts"
-    print_table(SWEEP_HEADINGS, [sweep_cells(each) for each in choices(swept.table)], title)
-    click.echo(
+    rows = [cells(each) for each in choices(swept.table)]
+    print_table(HEADINGS, rows, title, brief=SWEEP_BRIEF)
+    print_text(
         "chosen by the accounts they are measured on, these promise nothing: gamekeeper calibrate"
     )
     plots = f", plots (PNG and HTML) are in {out / PLOTS}" if swept.plots else ""
-    warn(f"every threshold is in {out / SWEPT}{plots}")
+    warn(f"every threshold is in {out / FILE}{plots}")

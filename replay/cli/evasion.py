@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from gamekeeper.replay.cli.entries import print_entries
-from gamekeeper.replay.cli.options import format_option
 from gamekeeper.replay.theft.evasions import EVASIONS
+from gamekeeper.stream.cli.output import table_options
 
 
 @click.group(epilog="Example: gamekeeper evasion list")
@@ -15,7 +15,7 @@ def evasion() -> None:
 
 
 @evasion.command("list", epilog="Example: gamekeeper evasion list --format json")
-@format_option
+@table_options
 def list_evasions(form: str) -> None:
     """List the evasions, with the papers' sections and options."""
     print_entries("evasion", EVASIONS, form)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import os
 import time
+from typing import TYPE_CHECKING
 
 import click
 
-from gamekeeper.replay.traces import Manner, Played
-from gamekeeper.replay.traces import play as run_playing
+from gamekeeper.replay.cli.options import INTERRUPTED
 from gamekeeper.stream.cli.output import progress
 from gamekeeper.stream.kafka import Settings
 
-_INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
+if TYPE_CHECKING:
+    from gamekeeper.replay.traces import Played
 
 
 class _Speed(click.ParamType):
@@ -56,6 +57,9 @@ def play(
     Each account's events stay in order and on one partition; every event is acknowledged by the
     broker or the command fails. Ctrl-C ends it after what was sent is acknowledged.
     """
+    from gamekeeper.replay.traces import Manner  # not needed to print help
+    from gamekeeper.replay.traces import play as run_playing
+
     settings = Settings.from_env(os.environ)
     manner = Manner(speed=speed, prefix=account_prefix, restamp=restamp)
     begun = time.monotonic()
@@ -74,4 +78,4 @@ def play(
         f"{seconds:.1f} s, {played.queries / seconds:.0f} queries/s"
     )
     if played.interrupted:
-        raise click.exceptions.Exit(_INTERRUPTED)
+        raise click.exceptions.Exit(INTERRUPTED)

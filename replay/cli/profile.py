@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gamekeeper.detectors.engine import Profile
-from gamekeeper.replay.cli.options import format_option, jobs_option
-from gamekeeper.replay.tune.calibration import (
-    Verification,
-    differences,
-    document,
-    false_alarms,
-    open_profile,
-    options,
-    promised,
-)
-from gamekeeper.replay.tune.calibration import verify as run_verification
-from gamekeeper.replay.tune.calibration.benign_lives import naming
-from gamekeeper.replay.tune.calibration.false_alarms import HEADINGS, JUDGEMENTS, cells, overall
-from gamekeeper.replay.tune.evaluation import cores
+from gamekeeper.replay.cli.options import jobs_option
 from gamekeeper.schemas.text import printable
-from gamekeeper.stream.cli.output import json_line, print_table, progress, warn
+from gamekeeper.stream.cli.output import (
+    json_line,
+    print_table,
+    print_text,
+    progress,
+    table_options,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from gamekeeper.detectors.engine import Profile
+    from gamekeeper.replay.tune.calibration import Verification
 
 BROKEN = 1
 """The exit code where a promise is broken."""
@@ -35,17 +33,24 @@ def profile() -> None:
 
 @profile.command("show", epilog="Example: gamekeeper profile show digits.json")
 @click.argument("path", metavar="[PROFILE]", required=False, type=click.Path(path_type=Path))
-@format_option
+@table_options
 def show(path: Path | None, form: str) -> None:
     """Show a profile: detectors, thresholds, policy and promise.
 
     Without PROFILE, it is the one that is used where none is given; `sample` is the one that ships.
     """
+    from gamekeeper.replay.tune.calibration import (  # none of these is needed to print help
+        document,
+        open_profile,
+        options,
+        promised,
+    )
+
     shown, _ = open_profile(path)
     if form == "json":
         click.echo(json_line(document(shown)))
         return
-    click.echo(printable(f"profile {shown.name} ({shown.hash}) for {_models(shown)}"))
+    print_text(printable(f"profile {shown.name} ({shown.hash}) for {_models(shown)}"))
     print_table(
         ("detector", "alarm above", "options"),
         [
@@ -57,9 +62,9 @@ def show(path: Path | None, form: str) -> None:
             for each in shown.detectors
         ],
     )
-    click.echo(f"policy: {_policy(shown)}")
+    print_text(f"policy: {_policy(shown)}")
     for line in promised(shown.promise):
-        click.echo(printable(f"promise: {line}"))
+        print_text(printable(f"promise: {line}"))
 
 
 def _models(shown: Profile) -> str:
@@ -72,7 +77,7 @@ def _policy(shown: Profile) -> str:
     if shown.policy.close_after is None:
         return "latch: a finding stays open until an analyst closes it"
     return (
-        "latch: a finding stays open until an analyst closes it, or after "
+        "latch: a finding stays open until an analyst closes it,\nor after "
         f"{shown.policy.close_after:g} s without a statistic above the threshold"
     )
 
@@ -80,20 +85,22 @@ def _policy(shown: Profile) -> str:
 @profile.command("diff", epilog="Example: gamekeeper profile diff old.json new.json")
 @click.argument("before", metavar="A", type=click.Path(path_type=Path))
 @click.argument("after", metavar="B", type=click.Path(path_type=Path))
-@format_option
+@table_options
 def diff(before: Path, after: Path, form: str) -> None:
     """Show what changed from profile A to profile B."""
+    from gamekeeper.replay.tune.calibration import differences, open_profile
+
     (old, _), (new, _) = open_profile(before), open_profile(after)
     found = differences(old, new)
     if form == "json":
         changes = [each._asdict() for each in found]
         click.echo(json_line({"before": old.hash, "after": new.hash, "changes": changes}))
     elif found:
-        print_table(("", f"A ({old.hash})", f"B ({new.hash})"), found)
+        print_table(("what", f"A ({old.hash})", f"B ({new.hash})"), found)
     elif old.hash == new.hash:
-        click.echo(f"the same profile ({old.hash})")
+        print_text(f"the same profile ({old.hash})")
     else:
-        click.echo(f"A ({old.hash}) and B ({new.hash}) only spell the same defaults differently")
+        print_text(f"A ({old.hash}) and B ({new.hash}) only spell the same defaults differently")
 
 
 @profile.command("verify", epilog="Example: gamekeeper profile verify digits.json june.parquet")
@@ -104,7 +111,7 @@ def diff(before: Path, after: Path, form: str) -> None:
     "--exclude-kind", metavar="KIND", multiple=True, help="Leave out an attack's kind; repeatable."
 )
 @jobs_option
-@format_option
+@table_options
 def verify(
     path: Path,
     traces: tuple[str, ...],
@@ -119,6 +126,11 @@ def verify(
     The exit code is 1 where the promise is broken: where the whole 95 % interval of the accounts
     that ever alarm, by any detector, is above the promised rate.
     """
+    from gamekeeper.replay.tune.calibration import open_profile
+    from gamekeeper.replay.tune.calibration import verify as run_verification
+    from gamekeeper.replay.tune.calibration.false_alarms import overall
+    from gamekeeper.replay.tune.evaluation import cores
+
     checked, networks = open_profile(path)
     with progress() as bar:
         task = bar.add_task("reading", total=None)
@@ -141,6 +153,10 @@ def verify(
 
 
 def _report(checked: Profile, traces: tuple[str, ...], result: Verification, form: str) -> None:
+    from gamekeeper.replay.tune.calibration import document, false_alarms, promised
+    from gamekeeper.replay.tune.calibration.benign_lives import naming
+    from gamekeeper.replay.tune.calibration.false_alarms import HEADINGS, JUDGEMENTS, overall
+
     if result.short:
         names = naming([life.account for life in result.short])
         warn(
@@ -161,9 +177,9 @@ def _report(checked: Profile, traces: tuple[str, ...], result: Verification, for
             )
         )
         return
-    print_table(HEADINGS, [cells(row) for row in result.measured])
+    print_table(HEADINGS, [false_alarms.cells(row) for row in result.measured])
     row = overall(result.measured)
-    click.echo(printable(f"profile {checked.name} ({checked.hash}); its promise: {row.judgement}"))
-    click.echo(f"{row.judgement}: {JUDGEMENTS[row.judgement]}")
+    print_text(printable(f"profile {checked.name} ({checked.hash}); its promise: {row.judgement}"))
+    print_text(f"{row.judgement}: {JUDGEMENTS[row.judgement]}")
     for line in promised(checked.promise):
-        click.echo(printable(f"promise: {line}"))
+        print_text(printable(f"promise: {line}"))

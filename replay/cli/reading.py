@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.progress import TextColumn
+from rich.progress import TextColumn, TimeElapsedColumn
 
-from gamekeeper.replay.tune.datasets import Dataset, load_dataset
-from gamekeeper.stream.cli.output import progress, warn
+from gamekeeper.stream.cli.output import Count, progress, warn
+
+if TYPE_CHECKING:
+    from gamekeeper.replay.tune.datasets import Dataset
 
 
 def read_data(paths: Sequence[str], **options: Any) -> Dataset:
     """Load data as `load_dataset` does, and warn of rows that were left out."""
-    with progress(TextColumn("{task.completed} rows")) as bar:
+    from gamekeeper.replay.tune.datasets import load_dataset  # not needed to print help
+
+    with progress(Count(), TextColumn("rows"), TimeElapsedColumn()) as bar:
         task = bar.add_task("reading", total=None)
         dataset = load_dataset(
             paths, **options, advance=lambda rows: bar.update(task, completed=rows)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.progress import TextColumn, TimeElapsedColumn
 
-from gamekeeper.replay.traces import Recorded, Wanted
-from gamekeeper.replay.traces import record as run_recording
 from gamekeeper.stream.cli.output import progress, warn
 from gamekeeper.stream.kafka import Settings, Start
+
+if TYPE_CHECKING:
+    from gamekeeper.replay.traces import Recorded
 
 
 @click.command(
@@ -55,6 +57,9 @@ def record(
 
     What is not a valid event is counted, warned about and left out.
     """
+    from gamekeeper.replay.traces import Wanted  # not needed to print help
+    from gamekeeper.replay.traces import record as run_recording
+
     settings = Settings.from_env(os.environ)
     wanted = Wanted(
         start=start, until_idle=until_idle, queries=queries, seconds=seconds, accounts=accounts

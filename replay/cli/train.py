@@ -4,30 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gamekeeper.replay.cli.options import text_option
+from gamekeeper.replay.cli.options import GOES_ON, interruptible, text_option
 from gamekeeper.replay.cli.reading import read_data
-from gamekeeper.replay.tune.datasets import Dataset
-from gamekeeper.replay.tune.training import (
-    FEATURES,
-    LEVELS,
-    REPORT,
-    SCORES,
-    Feature,
-    Report,
-    Score,
-    Size,
-    Step,
-    Trained,
-    TrainPlan,
+from gamekeeper.stream.cli.output import (
+    Count,
+    json_line,
+    loading,
+    print_table,
+    print_text,
+    progress,
+    wide_option,
 )
-from gamekeeper.replay.tune.training import train as run_training
-from gamekeeper.stream.cli.output import json_line, print_table, progress
+
+if TYPE_CHECKING:
+    from gamekeeper.replay.tune.datasets import Dataset
+    from gamekeeper.replay.tune.training import (
+        Feature,
+        Report,
+        Score,
+        Size,
+        Step,
+        Trained,
+        TrainPlan,
+    )
+
+FEATURES: tuple[Feature, ...] = ("embedding", "log_likelihood", "ood")
+SCORES: tuple[Score, ...] = ("binary", "msp", "odin", "mahalanobis")
 
 
 @click.command(
@@ -46,21 +53,21 @@ from gamekeeper.stream.cli.output import json_line, print_table, progress
 @click.option(
     "--size",
     type=click.Choice(["paper", "small"]),
-    default=TrainPlan().size,
+    default="paper",
     show_default=True,
     help="The paper's widths, or small ones, some 2 MiB for 28x28 pixels.",
 )
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
-    default=TrainPlan().epochs,
+    default=40,
     show_default=True,
     help="At most so many for each phase.",
 )
 @click.option(
     "--held-out",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=TrainPlan().held_out,
+    default=0.15,
     show_default=True,
     help="Share of the rows that ends the training and is reported on.",
 )
@@ -81,14 +88,14 @@ from gamekeeper.stream.cli.output import json_line, print_table, progress
 @click.option(
     "--group", metavar="COLUMN", help="Never split rows of one value of this Parquet column."
 )
-@click.option(
-    "--seed", type=int, default=TrainPlan().seed, show_default=True, help="Of all that is drawn."
-)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Threads of one core each.  [default: all cores]"
 )
 @click.option("--restart", is_flag=True, help="Discard an interrupted training in the folder.")
 @text_option
+@wide_option
+@interruptible(GOES_ON)
 def train(
     data: tuple[str, ...],
     out: Path,
@@ -118,13 +125,19 @@ def train(
     ood = bool(outliers or ood_score)
     if ood and only not in (None, "ood"):
         raise click.UsageError(f"--outliers and --ood-score are for ood, not for --only {only}")
+    with loading():  # none of these is needed to print help
+        import torch
+
+        from gamekeeper.replay.tune.training import TrainPlan
+
+    usual = TrainPlan()
     plan = TrainPlan(
-        features=(only,) if only else FEATURES if ood else TrainPlan().features,
+        features=(only,) if only else FEATURES if ood else usual.features,
         size=size,
         epochs=epochs,
         held_out=held_out,
         hardened=hardened,
-        ood_score=ood_score or TrainPlan().ood_score,
+        ood_score=ood_score or usual.ood_score,
         seed=seed,
     )
     if threads:
@@ -141,8 +154,10 @@ def train(
 def _train(
     dataset: Dataset, outliers: Dataset | None, plan: TrainPlan, out: Path, restart: bool
 ) -> Report:
-    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with progress(*columns, TextColumn("held-out loss {task.fields[loss]}")) as bar:
+    from gamekeeper.replay.tune.training import train as run_training
+
+    columns = BarColumn(), Count(), TimeElapsedColumn(), TimeRemainingColumn()
+    with progress(*columns, TextColumn("{task.fields[loss]}")) as bar:
         task = bar.add_task("epochs", total=plan.epochs, loss="")
 
         def advance(step: Step) -> None:
@@ -151,23 +166,25 @@ def _train(
                 description=step.phase,
                 completed=step.done,
                 total=step.total,
-                loss=f"{step.loss:.4g}",
+                loss=f"held-out loss {step.loss:.4g}",
             )
 
         return run_training(dataset, plan, out, advance, outliers=outliers, restart=restart)
 
 
 def _print(out: Path, report: Report) -> None:
+    from gamekeeper.replay.tune.training import LEVELS, REPORT
+
     parts = report.split
-    click.echo(
-        f"trained on {parts['train']} rows, measured on {parts['held_out']} held out "
+    print_text(
+        f"trained on {parts['train']} rows, measured on {parts['held_out']} held out\n"
         f"({parts['how']}); {parts['seen']}"
     )
     for network in report.networks:
-        click.echo(f"{out / network.file}, {network.size:,} bytes:")
+        print_text(f"{out / network.file}, {network.size:,} bytes:")
         print_table(("held out", "value"), _values(network))
         print_table(("quantiles of", *map(str, LEVELS)), _quantiles(network))
-    click.echo(f"all figures are in {out / REPORT}")
+    print_text(f"all figures are in {out / REPORT}")
 
 
 def _values(network: Trained) -> Iterator[tuple[str, Any]]:

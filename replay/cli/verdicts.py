@@ -6,26 +6,23 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.cells import cell_len, set_cell_size
 
 from gamekeeper.replay.cli.options import data_option
-from gamekeeper.replay.tables import absence, missing, order_close
-from gamekeeper.replay.tables.verdicts import (
-    HEADINGS,
-    explain,
-    find,
-    from_tables,
-    from_topic,
-    listed,
-)
 from gamekeeper.schemas.errors import SettingsError
-from gamekeeper.schemas.ocsf import to_ocsf
 from gamekeeper.schemas.text import printable
-from gamekeeper.schemas.verdict import Verdict, encode_verdict
-from gamekeeper.stream.cli.output import cell, json_line, print_table, warn
+from gamekeeper.stream.cli.output import cell, is_wide, json_line, print_table, warn, wide_option
 from gamekeeper.stream.kafka import BROKERS, Settings
+
+if TYPE_CHECKING:
+    from gamekeeper.schemas.verdict import Verdict
+
+BRIEF = {"time": 20, "change": 6, "severity": 8, "account": 18, "detector": 10, "finding": 8}
+"""What is shown without --wide, and in how many columns of an endless list."""
+DIGITS = 8  # of a finding's uid that are shown without --wide; `show` and `close` take them
 
 
 class _ListByDefault(click.Group):
@@ -76,15 +73,16 @@ def _form(plain: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     is_flag=True,
     help=f"Go on with what comes on the topic (of --brokers or {BROKERS}).",
 )
+@wide_option
 def list_command(data: Path, brokers: str | None, form: str, follow: bool) -> None:
     """List verdicts: every change of an account's standing."""
     if follow:
+        from gamekeeper.replay.tables.verdicts import from_topic  # not needed to print help
+
         with suppress(KeyboardInterrupt):
             _print(from_topic(_settings(brokers), follow=True, skipped=warn), form, stream=True)
-    elif brokers:
-        _print(from_topic(_settings(brokers), follow=False, skipped=warn), form, stream=False)
     else:
-        _print(_tabled(data), form, stream=False)
+        _print(_known(data, _settings(brokers) if brokers else None), form, stream=False)
 
 
 @verdicts.command("show", epilog="Example: gamekeeper verdicts show 2f1c --data results")
@@ -96,8 +94,9 @@ def show_command(uid: str, data: Path, brokers: str | None, form: str) -> None:
 
     The first digits of its uid are enough.
     """
-    known = from_topic(_settings(brokers), follow=False, skipped=warn) if brokers else _tabled(data)
-    found = find(known, uid)
+    from gamekeeper.replay.tables.verdicts import explain, find
+
+    found = find(_known(data, _settings(brokers) if brokers else None), uid)
     if form == "text":
         click.echo(explain(found))
     else:
@@ -118,17 +117,24 @@ def close_command(uid: str, data: Path, brokers: str | None, analyst: str, note:
     goes through the queries topic of --brokers (or else KAFKA_BOOTSTRAP_SERVERS) to the worker,
     which answers with a verdict.
     """
+    from gamekeeper.replay.tables import order_close
+    from gamekeeper.replay.tables.verdicts import find
+
     settings = _settings(brokers)
-    known = from_topic(settings, follow=False, skipped=warn) if brokers else _tabled(data)
-    latest = find(known, uid)[-1]
+    latest = find(_known(data, settings if brokers else None), uid)[-1]
     if latest.activity == "close":
         raise click.UsageError(f"finding {latest.finding} is closed already")
     order_close(settings, latest, analyst=analyst, note=note)
     click.echo(f"ordered to close finding {latest.finding} of account {printable(latest.account)}")
 
 
-def _tabled(data: Path) -> list[Verdict]:
-    """Read a folder's verdicts; say where it has no such table: that is no good news."""
+def _known(data: Path, cluster: Settings | None) -> Iterable[Verdict]:
+    """Read a cluster's topic, or else a folder; say where that has no table: no good news."""
+    from gamekeeper.replay.tables import absence, missing
+    from gamekeeper.replay.tables.verdicts import from_tables, from_topic
+
+    if cluster is not None:
+        return from_topic(cluster, follow=False, skipped=warn)
     found = from_tables(data)
     if missing(data, "verdicts"):
         warn(absence(data, "verdicts"))
@@ -146,18 +152,49 @@ def _settings(brokers: str | None) -> Settings:
 
 def _print(found: Iterable[Verdict], form: str, *, stream: bool) -> None:
     """Print verdicts; those of an endless stream line by line."""
+    from gamekeeper.replay.tables.verdicts import HEADINGS
+    from gamekeeper.schemas.ocsf import to_ocsf
+    from gamekeeper.schemas.verdict import encode_verdict
+
     if form != "table":
         for each in found:
             click.echo(encode_verdict(each) if form == "json" else json_line(to_ocsf(each)))
     elif stream:
         _columns(HEADINGS)
         for each in found:
-            _columns([cell(value)[0] for value in listed(each)])
+            _columns(_told(each))
     else:
-        print_table(HEADINGS, [listed(each) for each in found])
+        print_table(HEADINGS, map(_told, found), brief=BRIEF)
 
 
-def _columns(texts: Iterable[Any]) -> None:
-    """Print a line whose columns stay in place unless a text is long."""
-    widths = (24, 6, 8, 16, 12, 8, 10, 9, 7, 36)
-    click.echo("  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)))
+def _told(verdict: Verdict) -> list[Any]:
+    """Say a verdict in the words of `HEADINGS`; without --wide, to the second and in short."""
+    from gamekeeper.replay.tables.verdicts import listed
+
+    time, *rest, finding = listed(verdict)
+    if is_wide():
+        return [time, *rest, finding]
+    return [f"{time:%Y-%m-%d %H:%M:%SZ}", *rest, finding[:DIGITS]]
+
+
+def _columns(values: Iterable[Any]) -> None:
+    """Print a line whose columns stay in place; without --wide, a long text is cut."""
+    from gamekeeper.replay.tables.verdicts import HEADINGS
+
+    texts = [cell(value)[0] for value in values]
+    if is_wide():
+        widths = (24, 6, 8, 16, 12, 10, 10, 9, 7, 36)
+        click.echo("  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)))
+        return
+    shown = [
+        (text, BRIEF[name]) for name, text in zip(HEADINGS, texts, strict=True) if name in BRIEF
+    ]
+    click.echo("  ".join(_cut(text, width) for text, width in shown))
+
+
+def _cut(text: str, width: int) -> str:
+    return (
+        set_cell_size(text, width)
+        if cell_len(text) <= width
+        else set_cell_size(text, width - 1) + "…"
+    )

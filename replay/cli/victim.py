@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gamekeeper.replay.cli.options import text_option
 from gamekeeper.replay.cli.reading import read_data
-from gamekeeper.replay.theft.victims import (
-    LAYERS,
-    VictimPlan,
-    VictimReport,
-    train_victim,
-    write_victim,
+from gamekeeper.stream.cli.output import (
+    json_line,
+    loading,
+    print_table,
+    print_text,
+    progress,
+    wide_option,
 )
-from gamekeeper.stream.cli.output import json_line, print_table, progress
+
+if TYPE_CHECKING:
+    from gamekeeper.replay.theft.victims import VictimPlan, VictimReport
 
 
 @click.group(epilog="Example: gamekeeper victim train sample --out victim.safetensors --epochs 5")
@@ -36,18 +39,16 @@ def victim() -> None:
 )
 @click.option(
     "--layers",
-    type=click.Choice(list(LAYERS)),
-    default=VictimPlan().layers,
+    type=click.Choice(["mnist", "gtsrb"]),
+    default="mnist",
     show_default=True,
     help="The network of PRADA's MNIST or GTSRB model.",
 )
-@click.option(
-    "--epochs", type=click.IntRange(min=1), default=VictimPlan().epochs, show_default=True
-)
+@click.option("--epochs", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option(
     "--held-out",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=VictimPlan().held_out,
+    default=0.1,
     show_default=True,
     help="Share of the rows that is not trained on, but reported on.",
 )
@@ -59,11 +60,12 @@ def victim() -> None:
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
-    default=VictimPlan().seed,
+    default=0,
     show_default=True,
     help="Of all that is drawn.",
 )
 @text_option
+@wide_option
 def train(
     data: tuple[str, ...],
     out: Path,
@@ -83,6 +85,13 @@ def train(
     of images per class, IDX files, npz with x and y, or Parquet with `label` and an encoded
     `image`.
     """
+    with loading():  # none of these is needed to print help
+        from gamekeeper.replay.theft.victims import (
+            VictimPlan,
+            train_victim,
+            write_victim,
+        )
+
     dataset = read_data(data, limit=limit, seed=seed, model=model, group=group)
     plan = VictimPlan(layers, epochs, held_out, seed)
     with progress() as bar:
@@ -115,8 +124,9 @@ def _print(out: Path, report: VictimReport) -> None:
             if each.rows
         ],
     )
-    click.echo(
+    print_text(
         f"trained on {report.trained} rows; {report.accuracy:.1%} of {report.held_out} held out "
         f"({report.how}) are right"
     )
-    click.echo(f"the victim is {out}; steal it with: gamekeeper attack papernot --victim {out} ...")
+    print_text(f"the victim is {out}; steal it with:")
+    click.echo(f"  gamekeeper attack papernot --victim {out} ...")  # to be copied: in one line

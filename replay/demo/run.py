@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from gamekeeper.replay.demo.processes import Process, running
+from gamekeeper.replay.demo.processes import Patience, Process, running
 from gamekeeper.replay.tables.verdicts import from_tables
 from gamekeeper.replay.traces import SAMPLE, TraceEvent, read_trace
 from gamekeeper.replay.tune.calibration import SHIPPED
@@ -31,8 +31,6 @@ from gamekeeper.stream.kafka import (
 )
 from gamekeeper.stream.tap import QueryTap
 
-PATIENCE = 60.0
-"""Seconds that a step may take before the demo gives up."""
 PARTITIONS = 4
 TAP_ROOM = 5_000
 """Events in the tap's queue at which the demo waits; a model server would let the tap drop."""
@@ -66,7 +64,7 @@ class Watched:
 
 Accounts = dict[str, Watched]
 Show = Callable[[str, Accounts], None]
-"""Called over and over with the step that is under way and the accounts."""
+"""Called over and over with the step that is under way and the accounts; may raise to end it."""
 
 
 class Report(NamedTuple):
@@ -102,19 +100,21 @@ def run(folder: Path, seconds: float, show: Show) -> Report:
         show("starting worker and sink", accounts)
         worker = stack.enter_context(running(["serve"], environ, folder))
         sink = stack.enter_context(running(["sink", "--out", str(folder)], environ, folder))
-        _await_ready(worker, settings.http_port)
+        _await_ready(worker, settings.http_port, show)
         scores, verdicts = (
             stack.enter_context(open_topic(settings, topic, "beginning"))
             for topic in (settings.topics.scores, settings.topics.verdicts)
         )
-        for step in _traffic(broker.address, seconds, accounts):
+        told: dict[str, Verdict] = {}
+        for step in _steps(broker.address, seconds, accounts, worker):
             _take(scores, accounts)
-            for record in verdicts.poll():
-                _judge(accounts, decode_verdict(record.value or b""))
+            _listen(verdicts, told, accounts)
             worker.check()
             sink.check()
             show(step, accounts)
-        _await_scores(scores, accounts, worker, show)
+        while not verdicts.at_end():
+            _listen(verdicts, told, accounts)
+        _await_tables(folder, set(told), sink, lambda step: show(step, accounts))
         show("stopping worker and sink", accounts)
         worker.stop()
         sink.stop()
@@ -142,20 +142,41 @@ def _environment(brokers: str, folder: Path) -> dict[str, str]:
     }
 
 
-def _await_ready(worker: Process, port: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
+def _await_ready(worker: Process, port: int, show: Show) -> None:
+    patience = Patience(worker, "did not become ready")
+    while (answer := _readiness(port)) is not None:
         worker.check()
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise worker.fault(f"was not ready within {PATIENCE:.0f} s")
+        patience.check(answer)
+        show(f"starting worker and sink: {answer}", {})
+        time.sleep(0.2)
 
 
-def _traffic(brokers: str, seconds: float, accounts: Accounts) -> Iterator[str]:
-    """Tap the sample's events at a steady multiple of their own pace; yield now and then."""
+def _readiness(port: int) -> str | None:
+    """Say what the worker waits for; None when it is ready."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
+            return None
+    except urllib.error.HTTPError as error:
+        return error.read().decode(errors="replace").strip()
+    except OSError:
+        return "loading"
+
+
+def _steps(brokers: str, seconds: float, accounts: Accounts, worker: Process) -> Iterator[str]:
+    """Send the traffic, then wait for its scores; yield now and then what is being done."""
+    yield from _traffic(brokers, seconds, accounts, worker)
+    patience = Patience(worker, "did not score all queries")
+    while True:
+        sent = sum(watched.sent for watched in accounts.values())
+        scored = sum(watched.scored for watched in accounts.values())
+        yield f"scoring: {scored} of {sent} queries"
+        if scored >= sent:
+            return
+        patience.check(scored)
+
+
+def _traffic(brokers: str, seconds: float, accounts: Accounts, worker: Process) -> Iterator[str]:
+    """Tap the sample's events at a steady multiple of their own pace."""
     events = list(read_trace([SAMPLE]))
     origin, end = events[0].due, events[-1].due
     scale = seconds * 1e6 / max(1, end - origin)
@@ -164,11 +185,21 @@ def _traffic(brokers: str, seconds: float, accounts: Accounts) -> Iterator[str]:
         begun = time.monotonic()
         for each in events:
             due = begun + (each.due - origin) * scale / 1e6
-            while time.monotonic() < due or tap.stats().queued_events >= TAP_ROOM:
+            while time.monotonic() < due:
                 yield step
+            yield from _drained(tap, TAP_ROOM, worker)
             _record(tap, each)
             watched = accounts.setdefault(each.event.account, Watched(each.kind or "benign"))
             watched.sent += len(each.event)
+        yield from _drained(tap, 1, worker)
+
+
+def _drained(tap: QueryTap, room: int, worker: Process) -> Iterator[str]:
+    """Wait until the tap holds fewer events than `room`."""
+    patience = Patience(worker, "runs, but the broker takes no events")
+    while (queued := tap.stats().queued_events) >= room:
+        patience.check(queued)
+        yield f"sending: {queued} events wait in the tap"
 
 
 def _record(tap: QueryTap, each: TraceEvent) -> None:
@@ -193,11 +224,21 @@ def _judge(accounts: Accounts, verdict: Verdict) -> None:
         accounts[verdict.account].verdicts.append(verdict)
 
 
-def _await_scores(scores: TopicReader, accounts: Accounts, worker: Process, show: Show) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while any(watched.scored < watched.sent for watched in accounts.values()):
-        if time.monotonic() > deadline:
-            raise worker.fault(f"did not score all queries within {PATIENCE:.0f} s")
-        worker.check()
-        _take(scores, accounts)
-        show("waiting for the last verdicts", accounts)
+def _listen(verdicts: TopicReader, told: dict[str, Verdict], accounts: Accounts) -> None:
+    """Bring the accounts up to what the verdicts topic says; `told` keeps each once."""
+    for record in verdicts.poll():
+        verdict = decode_verdict(record.value or b"")
+        if told.setdefault(verdict.id, verdict) is verdict:
+            _judge(accounts, verdict)
+
+
+def _await_tables(
+    folder: Path, wanted: set[str], sink: Process, show: Callable[[str], None]
+) -> None:
+    """Wait until the sink has written all verdicts."""
+    patience = Patience(sink, "did not write all verdicts")
+    while left := wanted.difference(each.id for each in from_tables(folder)):
+        sink.check()
+        patience.check(len(left))
+        show(f"writing: {len(wanted) - len(left)} of {len(wanted)} verdicts are in the tables")
+        time.sleep(0.2)

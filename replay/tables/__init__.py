@@ -9,8 +9,10 @@ from gamekeeper.replay.tables.sql import (
     lacking,
     missing,
     run,
-    view_help,
+    whole,
+    words,
 )
+from gamekeeper.replay.views import view_help
 
 __all__ = [
     "Answer",
@@ -22,4 +24,6 @@ __all__ = [
     "order_close",
     "run",
     "view_help",
+    "whole",
+    "words",
 ]

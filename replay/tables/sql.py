@@ -6,13 +6,12 @@ import glob
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 
+from gamekeeper.replay.views import view_help, view_sql
 from gamekeeper.schemas.columns import COLUMNS, Column
 from gamekeeper.schemas.errors import SettingsError, TraceError
 
@@ -30,8 +29,9 @@ READS = {
 }
 """The table without which a table or view is empty; `accounts` only tells less without others."""
 
-_HELP = re.compile(r"^-- (?P<name>\w+): (?P<text>.+)$", re.MULTILINE)
 _READ = re.compile(r'\b(?:FROM|JOIN)\s+"?(\w+)', re.IGNORECASE)
+_BARE_SELECT = re.compile(r"\s*SELECT\b(?!.*\bFROM\b)", re.IGNORECASE | re.DOTALL)
+_UNFINISHED = re.compile(r"at end of input|unterminated|at or near \"(?P<last>.+)\"")
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 _BATCH_ROWS = 1000
 
@@ -41,12 +41,6 @@ class Answer(NamedTuple):
 
     names: list[str]
     rows: Iterator[tuple[Any, ...]]
-
-
-@cache
-def view_help() -> dict[str, str]:
-    """Say what one row of each view is, in the order of `views.sql`."""
-    return {found["name"]: found["text"] for found in _HELP.finditer(_views())}
 
 
 def connect(folder: Path) -> duckdb.DuckDBPyConnection:
@@ -66,7 +60,7 @@ def connect(folder: Path) -> duckdb.DuckDBPyConnection:
     connection.execute("SET autoinstall_known_extensions = false; SET TimeZone = 'UTC'")
     for table, columns in COLUMNS.items():
         _open_table(connection, folder / table, table, columns)
-    connection.execute(_views())
+    connection.execute(view_sql())
     return connection
 
 
@@ -92,6 +86,28 @@ def run(connection: duckdb.DuckDBPyConnection, text: str) -> list[Answer]:
             names = [str(column[0]) for column in connection.execute(statement).description or ()]
         answers.append(Answer(names, _rows(connection)))
     return answers
+
+
+def whole(connection: duckdb.DuckDBPyConnection, line: str) -> bool:
+    """Say whether a line without `;` is to be run as it stands, and not to be gone on with.
+
+    That is what DuckDB can parse, or what no further line can mend. A `SELECT` without `FROM`
+    goes on: those who write statements over several lines begin like that.
+    """
+    try:
+        return bool(connection.extract_statements(line)) and not _BARE_SELECT.match(line)
+    except duckdb.Error as error:
+        found = _UNFINISHED.search(str(error))
+        return found is None or not line.rstrip().endswith(found["last"] or "")
+
+
+def words(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """List what can be completed at a prompt: tables, views, their columns, and SQL's keywords."""
+    named = {
+        name for table, _, columns in describe(connection) for name in (table, *columns.split(", "))
+    }
+    keywords = connection.execute("SELECT upper(keyword_name) FROM duckdb_keywords()").fetchall()
+    return sorted(named) + sorted(name for (name,) in keywords)
 
 
 def lacking(folder: Path, text: str) -> list[str]:
@@ -155,7 +171,3 @@ def _mapped(folder: Path | None = None) -> Iterator[None]:
         if folder is not None:
             raise TraceError(f"{folder}: not such a table: {error}") from error
         raise SettingsError(str(error)) from error
-
-
-def _views() -> str:
-    return (files("gamekeeper.replay.tables") / "views.sql").read_text(encoding="utf-8")

@@ -8,7 +8,17 @@ import threading
 import click
 
 from gamekeeper.schemas.errors import BrokerError
-from gamekeeper.stream.kafka import EmbeddedBroker
+from gamekeeper.stream.cli.output import warn
+from gamekeeper.stream.kafka import BROKERS, EmbeddedBroker
+
+NEXT = f"""\
+it keeps everything in memory until Ctrl-C; next, in other terminals:
+  export {BROKERS}={{}}
+  gamekeeper topics apply   # make the topics
+  gamekeeper serve          # watch them
+  gamekeeper sink           # write verdicts to tables
+  gamekeeper play sample    # traffic to watch, with thieves in it
+  gamekeeper verdicts       # who was caught"""
 
 
 @click.command(
@@ -25,6 +35,7 @@ def broker(port: int) -> None:
         signal.signal(sign, lambda *_: stopped.set())
     with EmbeddedBroker(port) as running:
         click.echo(running.address)
+        warn(NEXT.format(running.address))
         while not stopped.wait(0.2):
             if running.pid is None:
                 raise BrokerError(f"the broker on {running.address} ended; start it again")

@@ -1,24 +1,29 @@
-"""Rows for people and for programs: a table, JSON lines, or CSV."""
+"""Rows for people and for programs: a table, JSON lines, or CSV; and progress on stderr."""
 
 from __future__ import annotations
 
 import csv
 import io
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import click
 import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -26,24 +31,148 @@ from rich.text import Text
 
 from gamekeeper.schemas.text import printable
 
-_WIDE = 10_000  # columns of a console that is a file or a pipe: nothing is wrapped or cut there
+NARROW: Final = 80  # columns of a file or a pipe: what a terminal has at least
+_WIDE: Final = 10_000  # columns with --wide: nothing is wrapped or cut
+_GAP: Final = 2  # columns between two columns of a table
+_TALL: Final = 8  # lines of a row at most; what would be taller is laid out as blocks
+_ITEMS: Final = 6  # of a nested value that are shown without --wide
+EVERY: Final = 10.0
+"""Seconds between two lines of progress, where stderr is no terminal."""
 
 
-def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
-    """Print a table to stdout, fitted to the terminal where there is one."""
-    table = Table(title=title or None, title_justify="left", header_style="bold")
-    body = [[cell(value) for value in row] for row in rows]
-    for place, name in enumerate(names):
-        numeric = any(row[place][1] for row in body)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in body:
-        table.add_row(*(Text(text) for text, _ in row))
-    stdout_console().print(table)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _keep_wide(context: click.Context, _: click.Parameter, wide: bool) -> None:
+    context.meta[__name__] = wide
+
+
+wide_option = click.option(
+    "--wide",
+    is_flag=True,
+    expose_value=False,
+    callback=_keep_wide,
+    help="Show all columns in full, as wide as need be.",
+)
+"""Read by `is_wide`, so that no function on the way to a table has to hand it on."""
+
+
+def table_options(command: Command) -> Command:
+    """Add the options of a command that prints tables: --format and --wide."""
+    form = click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        help="How to print.",
+    )
+    return form(wide_option(command))
+
+
+def is_wide() -> bool:
+    """Say whether the command was told --wide."""
+    context = click.get_current_context(silent=True)
+    return bool(context and context.meta.get(__name__))
+
+
+def print_table(
+    names: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    title: str = "",
+    *,
+    brief: Collection[str] = (),
+    styles: Sequence[str] = (),
+) -> None:
+    """Print a table to stdout that fits the terminal, or 80 columns where there is none.
+
+    Without --wide, only the columns in `brief` are shown, if it names some. Cells are wrapped
+    between words; where that is not enough, each row becomes a block of `name: value` lines.
+    `styles` are the rows' colours.
+    """
+    places = [at for at, name in enumerate(names) if not brief or is_wide() or name in brief]
+    heads = [printable(names[at]) for at in places]
+    body = [[cell(row[at]) for at in places] for row in rows]
+    texts = [[text for text, _ in row] for row in body]
+    console = stdout_console()
+    if title:
+        console.print(Text(title, style="italic"))
+    widths = _fitted(heads, texts, console.width)
+    if widths is None:
+        _print_blocks(console, heads, texts)
+        return
+    table = Table(box=SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
+    table.padding = (0, 1, 0, 0)
+    for at, (name, width) in enumerate(zip(heads, widths, strict=True)):
+        numeric = any(row[at][1] for row in body)
+        table.add_column(Text(name), justify="right" if numeric else "left", width=width)
+    for row, style in zip(texts, styles or [""] * len(texts), strict=True):
+        table.add_row(*map(Text, row), style=style)
+    console.print(table)
+
+
+def _fitted(heads: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> Sequence[int] | None:
+    """Choose the columns' widths so that no word is broken; None where there is no room.
+
+    Headings are wrapped before cells are, the widest column first.
+    """
+    columns = list(zip(heads, *rows, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    least = [max(cell_len(word) for text in each for word in text.split(" ")) for each in columns]
+    bodies = [max(map(cell_len, column[1:]), default=0) for column in columns]
+
+    def ease(at: int) -> tuple[bool, bool, int]:
+        return widths[at] > least[at], widths[at] > bodies[at], widths[at]
+
+    room -= _GAP * (len(heads) - 1)
+    for _ in range(sum(widths) - room):
+        easiest = max(range(len(widths)), key=ease)
+        if widths[easiest] <= least[easiest]:
+            return None
+        widths[easiest] -= 1
+    wrapped = (zip(row, widths, strict=True) for row in rows)
+    tall = max(
+        (cell_len(text) // (width or 1) for row in wrapped for text, width in row), default=0
+    )
+    return None if tall >= _TALL else widths
+
+
+def _print_blocks(console: Console, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print each row as lines of `name: value`; a word that has no room ends in an ellipsis."""
+    if not rows:
+        console.print(Text(f"no rows of: {', '.join(heads)}", overflow="ellipsis"))
+    for number, row in enumerate(rows):
+        block = Table.grid(padding=(0, 1))
+        block.add_column(max_width=console.width // 2, overflow="ellipsis")
+        block.add_column(overflow="ellipsis")
+        for name, text in zip(heads, row, strict=True):
+            block.add_row(Text(f"{name}:", style="bold"), Text(text))
+        if number:
+            console.print()
+        console.print(block)
+
+
+def print_text(text: str) -> None:
+    """Print prose to stdout, wrapped between words; a path stays whole."""
+    for line in text.splitlines():
+        for row in _wrapped(line, stdout_console().width):
+            click.echo(row)
+
+
+def _wrapped(line: str, width: int) -> Iterator[str]:
+    row, *words = line.split(" ")
+    for word in words:
+        if cell_len(row) + 1 + cell_len(word) > width:
+            yield row
+            row = word
+        else:
+            row += f" {word}"
+    yield row
 
 
 def stdout_console() -> Console:
-    """Make a console for stdout, as wide as need be where that is not a terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    """Make a console for stdout: as wide as the terminal, 80 columns without, any with --wide."""
+    usual = None if sys.stdout.isatty() else NARROW
+    return Console(highlight=False, width=_WIDE if is_wide() else usual)
 
 
 def cell(value: Any) -> tuple[str, bool]:
@@ -53,6 +182,8 @@ def cell(value: Any) -> tuple[str, bool]:
 
     >>> cell(0.123456789), cell(None), cell("a\nb"), cell(b"123")
     (('0.123457', True), ('', False), ('a\\nb', False), ('<3 bytes>', False))
+    >>> cell({"w": 0.91, "near": [{"query": 3}], "of": list(range(9))})[0]
+    'w 0.91, near <1 items>, of <9 items>'
     """
     match value:
         case None:
@@ -69,8 +200,26 @@ def cell(value: Any) -> tuple[str, bool]:
             return f"<{len(value)} bytes>", False
         case str():
             return printable(value), False
+        case dict():
+            parts = [f"{printable(str(name))} {_inner(each)}" for name, each in value.items()]
+            return ", ".join(parts), False
+        case list() | tuple():
+            shown = [_inner(each) for each in (value if is_wide() else value[:_ITEMS])]
+            left = [f"... ({len(value)})"] if len(shown) < len(value) else []
+            return ", ".join(shown + left), False
         case _:
-            return printable(msgspec.json.encode(value).decode()), False
+            return printable(str(value)), False
+
+
+def _inner(value: Any) -> str:
+    """Say a value within another; one that is long or nests further is only counted."""
+    if not isinstance(value, dict | list | tuple):
+        return cell(value)[0]
+    items = list(value.values() if isinstance(value, dict) else value)
+    deep = any(isinstance(each, dict | list | tuple) for each in items)
+    if (deep or len(items) > _ITEMS) and not is_wide():
+        return f"<{len(items)} {'fields' if isinstance(value, dict) else 'items'}>"
+    return f"({cell(value)[0]})"
 
 
 def json_line(value: Any) -> str:
@@ -99,16 +248,67 @@ def warn(message: str) -> None:
     click.echo(message, err=True)
 
 
-def progress(*columns: ProgressColumn) -> Progress:
-    """Make a progress display on stderr, shown only where that is a terminal.
-
-    Without columns it has a bar, a count and the time that is left.
-    """
-    usual = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(
+def progress(*columns: ProgressColumn) -> Display:
+    """Make a progress display on stderr; without columns it has a bar, a count and times."""
+    usual = BarColumn(), Count(), TimeElapsedColumn(), TimeRemainingColumn()
+    return Display(
         TextColumn("{task.description}"),
         *(columns or usual),
         console=Console(stderr=True),
         transient=True,
         disable=not sys.stderr.isatty(),
     )
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Show that libraries are being loaded: PyTorch takes seconds."""
+    with progress(TimeElapsedColumn()) as bar:
+        bar.add_task("loading", total=None)
+        yield
+
+
+class Count(ProgressColumn):
+    """How many of how many, as far as either is known."""
+
+    def render(self, task: Task) -> Text:
+        """Say it."""
+        if task.total is None:
+            return Text(f"{task.completed:.0f}" if task.completed else "")
+        return Text(f"{task.completed:.0f} of {task.total:.0f}")
+
+
+class Display(Progress):
+    """Progress that is drawn on a terminal, and elsewhere told by a line every ten seconds.
+
+    The lines come from a thread: what takes long may be one call that tells nothing.
+    """
+
+    def start(self) -> None:
+        """Begin to show it."""
+        super().start()
+        self._ended = threading.Event()
+        self._teller = threading.Thread(target=self._tell, daemon=True)
+        if self.disable:
+            self._teller.start()
+
+    def stop(self) -> None:
+        """Show it no longer."""
+        self._ended.set()
+        if self._teller.is_alive():
+            self._teller.join()
+        super().stop()
+
+    def _tell(self) -> None:
+        while not self._ended.wait(EVERY):
+            for line in self.lines():
+                warn(line)
+
+    def lines(self) -> Iterator[str]:
+        """Say in words where each task stands."""
+        for task in self.tasks:
+            told = [each for each in self.columns if isinstance(each, Count | TextColumn)]
+            words = " ".join(filter(None, (str(each(task)) for each in told)))
+            left = task.time_remaining
+            soon = f", some {left:.0f} s left" if left else ""
+            yield printable(f"{words}, {task.elapsed or 0:.0f} s{soon}")

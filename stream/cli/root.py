@@ -89,8 +89,26 @@ COMMANDS: Final = {
 }
 
 
+SERVICES: Final = ("serve", "sink", "broker")
+"""Run until they are told to stop, which is no failure, also while they start."""
+
+
 class Root(click.Group):
     """A group whose subcommands are imported when they are used."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; from now on, signals end it in an orderly way."""
+        signal.signal(signal.SIGTERM, _stop)  # `broker`, `serve`, `sink` and `demo` set their own
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _stop)
+        return super().main(*args, **kwargs)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a subcommand, of which the name is known while it is imported."""
+        ctx.invoked_subcommand = args[0]
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the subcommands, in the order in which one meets them."""
@@ -116,6 +134,10 @@ class Root(click.Group):
         """Run a subcommand; what goes wrong on purpose is one line and exit code 1."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if ctx.invoked_subcommand in SERVICES:
+                return None
+            raise
         except GamekeeperError as error:
             raise click.ClickException(str(error)) from error
         except ImportError as error:
@@ -140,7 +162,6 @@ def main() -> None:
 
     Settings come from the environment: `KAFKA_BOOTSTRAP_SERVERS` and `GAMEKEEPER_...`
     """
-    signal.signal(signal.SIGTERM, _stop)  # `broker`, `serve` and `sink` set their own
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

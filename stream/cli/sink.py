@@ -10,8 +10,6 @@ from pathlib import Path
 import click
 
 from gamekeeper.stream.kafka import Settings
-from gamekeeper.stream.logs import configure
-from gamekeeper.stream.sink import Lane, QueryLane, ScoreLane, Sink, VerdictLane
 
 
 @click.command(epilog="Example: gamekeeper sink --out /srv/gamekeeper --queries")
@@ -28,6 +26,9 @@ def sink(out: Path | None, queries: bool, scores: bool) -> None:
     A folder is filled from the topics' beginning and goes on where it stopped. Each verdict is in
     it once, whatever was killed meanwhile. Records that cannot be read go to DIR/rejected.
     """
+    from gamekeeper.stream.logs import configure  # nothing of this is needed to print help
+    from gamekeeper.stream.sink import Lane, QueryLane, ScoreLane, Sink, VerdictLane
+
     configure(os.environ)
     settings = Settings.from_env(os.environ)
     topics: dict[str, type[Lane]] = {settings.topics.verdicts: VerdictLane}
@@ -36,6 +37,13 @@ def sink(out: Path | None, queries: bool, scores: bool) -> None:
     if scores:
         topics[settings.topics.scores] = ScoreLane
     stopped = threading.Event()
+    work = Sink(settings, out or settings.data_dir, topics, stopped)
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        if not work.begun:  # there is nothing in hand yet, and connecting may take its time
+            raise KeyboardInterrupt
+
     for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, lambda *_: stopped.set())
-    Sink(settings, out or settings.data_dir, topics, stopped).run()
+        signal.signal(sign, stop)
+    work.run()

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
+from gamekeeper.stream.cli.output import print_table, table_options
 from gamekeeper.stream.kafka import Settings, Step, apply, plan
 
 STYLES = {"keep": "dim", "refuse": "red", "warn": "yellow"}
@@ -26,13 +25,7 @@ def topics() -> None:
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that both subcommands take."""
     for option in (
-        click.option(
-            "--format",
-            "form",
-            type=click.Choice(["table", "json"]),
-            default="table",
-            help="How to print the steps.",
-        ),
+        table_options,
         click.option(
             "--replication",
             type=click.IntRange(1, 32767),
@@ -72,7 +65,8 @@ def _print(steps: list[Step], form: str) -> None:
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(steps)).decode())
         return
-    table = Table("step", "topic", "detail")
-    for step in steps:
-        table.add_row(step.act, step.topic, step.detail, style=STYLES.get(step.act, "green"))
-    Console().print(table)
+    print_table(
+        ("step", "topic", "detail"),
+        [(step.act, step.topic, step.detail) for step in steps],
+        styles=[STYLES.get(step.act, "green") for step in steps],
+    )

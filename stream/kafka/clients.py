@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +16,8 @@ from gamekeeper.stream.kafka.settings import BROKERS, MAX_MESSAGE_BYTES, Setting
 
 # Long enough for a broker that restarts or elects a leader, short enough for who waits at a prompt.
 PATIENCE_MS = 15_000
+# Where no address takes a connection for so long, there is no broker to be patient with.
+REACH_SECONDS = 1.5
 # What to do about an error, the first that fits.
 ADVICE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (
@@ -58,6 +62,10 @@ ADVICE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = 
         (errors.UnsupportedVersionError,),
         "this broker cannot do that; Apache Kafka from 2.4 can",
     ),
+)
+ABSENT = (
+    "start one with `gamekeeper broker`, or name yours with "
+    f"{BROKERS} (or --brokers, where a command has it)"
 )
 # A refused password or certificate looks the same: kafka-python tries again until it times out.
 UNREACHABLE = (
@@ -154,6 +162,7 @@ def _connect(kind: Any, settings: Settings, role: str, options: dict[str, Any]) 
             "the package crc32c is missing, without which checksums take longer than all else: "
             "pip install crc32c"
         )
+    _reach(settings.brokers)
     with broker_errors(settings.brokers, f"connect as {role}"):
         return kind(
             **{
@@ -165,3 +174,36 @@ def _connect(kind: Any, settings: Settings, role: str, options: dict[str, Any]) 
                 **options,
             }
         )
+
+
+def _reach(brokers: str) -> None:
+    """Wait until one of the addresses takes a connection; `BrokerError` where none does soon.
+
+    kafka-python would try for as long as it waits for a broker that is there, but slow. Threads,
+    because looking a name up cannot be given a limit.
+    """
+    reached, ended = threading.Event(), threading.Event()
+    reasons: dict[str, str] = {}
+    for address in brokers.split(","):
+        what = (address, reached, ended, reasons)
+        threading.Thread(target=_knock, args=what, daemon=True).start()
+    found = reached.wait(REACH_SECONDS)
+    ended.set()
+    if not found:
+        why = "; ".join(sorted(set(reasons.values()))) or "no answer"
+        raise BrokerError(f"no broker at {brokers} ({why}): {ABSENT}")
+
+
+def _knock(
+    address: str, reached: threading.Event, ended: threading.Event, reasons: dict[str, str]
+) -> None:
+    """Try to connect to an address until that, or another's thread, succeeds or time is up."""
+    host, _, port = address.rpartition(":")
+    while not (reached.is_set() or ended.is_set()):
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+        except OSError as error:
+            reasons[address] = error.strerror or str(error)
+            ended.wait(0.1)
+        else:
+            reached.set()

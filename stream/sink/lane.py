@@ -44,7 +44,8 @@ class Lane(ABC):
 
     What it has to know of the rows below its start is in its memory: a file that is written now
     and then, never of more than is committed. So the memory may be old, but is always right: the
-    files that came after it tell the rest.
+    files that came after it tell the rest. A lane is `fresh` until its first file is written, which
+    nobody should have to wait for.
     """
 
     table: ClassVar[str]
@@ -55,6 +56,7 @@ class Lane(ABC):
         self.files = files
         self.start = start
         self.records: list[Record] = []
+        self.fresh = True
         self._behind = 0
 
     @property
@@ -68,6 +70,7 @@ class Lane(ABC):
         Raises `TraceError` where one cannot be read.
         """
         offset, rows = self._memory()
+        self.fresh = not (files or offset)
         self.recall(rows)
         for path in self.telling([each.path for each in files if each.offset >= offset]):
             yield
@@ -105,7 +108,7 @@ class Lane(ABC):
 
     def done(self) -> None:
         """Forget the records taken: they are written and committed."""
-        self.start, self.records = self.next, []
+        self.start, self.records, self.fresh = self.next, [], False
         self.remember()
 
     @property

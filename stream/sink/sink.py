@@ -1,8 +1,9 @@
 """The sink: from topics to Parquet, each record's rows exactly once, whatever is killed when.
 
-Batches are cut by count, bytes and time. A batch's files are written, fsynced and renamed, and
-only then is its offset committed. A sink that takes a partition over removes what lies beyond the
-committed offset and reads on from there, so cuts may fall elsewhere and nothing is there twice.
+Batches are cut by count, bytes and time; a partition's first is written at once. A batch's files
+are written, fsynced and renamed, and only then is its offset committed. A sink that takes a
+partition over removes what lies beyond the committed offset and reads on from there, so cuts may
+fall elsewhere and nothing is there twice.
 
 Between writing files and moving them to their places, the committed offset is committed once
 more: Kafka refuses that to a member whose partitions have gone to another while it was suspended.
@@ -73,7 +74,10 @@ class Sink:
         topics: Mapping[str, type[Lane]],
         stopped: threading.Event,
     ) -> None:
-        """Prepare; `topics` maps topics to their lanes, `stopped` ends `run` when set."""
+        """Prepare; `topics` maps topics to their lanes, `stopped` ends `run` when set.
+
+        `begun` says whether `run` has come to its work.
+        """
         self._settings = settings
         self._folder = folder
         self._topics = topics
@@ -85,6 +89,7 @@ class Sink:
         self._consumer: Any = None
         self._waiting_since: float | None = None
         self._bytes = 0
+        self.begun = False
 
     @property
     def in_hand(self) -> int:
@@ -105,6 +110,7 @@ class Sink:
             self._moves = _Moves(self._consumer)
             self._consumer.subscribe(list(self._topics), listener=self._moves)
             log.info("started", folder=str(self._folder), topics=list(self._topics), group=group)
+            self.begun = True
             while not self._stopped.is_set():
                 self._turn()
             self._flush()
@@ -158,7 +164,8 @@ class Sink:
             return False
         settings = self._settings
         return (
-            self.in_hand >= settings.sink_records
+            any(lane.fresh and lane.records for lane in self._lanes.values())
+            or self.in_hand >= settings.sink_records
             or self._bytes >= settings.sink_bytes
             or time.monotonic() - self._waiting_since >= settings.sink_seconds
         )

@@ -6,14 +6,22 @@ from typing import NoReturn
 
 from gamekeeper.schemas.errors import BrokerError
 from gamekeeper.stream.kafka import Settings, plan
+from gamekeeper.stream.worker.claims import check_port, claim_folder
 
 
 def serve(settings: Settings) -> NoReturn:
     """Run the worker until SIGTERM or SIGINT, which let it finish its micro-batch.
 
     Ends the process: 0 after a signal, another status after a crash. Raises `BrokerError` where
-    topics are missing or have another number of partitions than the settings.
+    topics are missing or have another number of partitions than the settings, and `SettingsError`
+    where another process has its HTTP port or its folder.
     """
+    check_port(settings)
+    with claim_folder(settings):
+        _run(settings)
+
+
+def _run(settings: Settings) -> NoReturn:
     check_topics(settings)
     # Faust takes a second to import, and to build the app is to set up logging.
     from gamekeeper.stream.worker.app import build

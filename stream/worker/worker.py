@@ -23,6 +23,7 @@ import structlog
 from gamekeeper.detectors.engine import Engine
 from gamekeeper.schemas.event import QueryEvent, event_key
 from gamekeeper.schemas.scores import encode_scores
+from gamekeeper.schemas.verdict import Verdict
 from gamekeeper.stream.kafka import Settings
 from gamekeeper.stream.worker.batching import Batches, current
 from gamekeeper.stream.worker.metrics import Metrics
@@ -170,6 +171,7 @@ class Watcher:
                     metrics.featureless.labels(feature).inc()
             for verdict in outcome.verdicts:
                 metrics.verdicts.labels(verdict.detector, verdict.activity).inc()
+                _tell_of(verdict)
         now = time.time()
         for event in events:
             message = event.message
@@ -229,6 +231,21 @@ class Watcher:
             tp.partition: max(0, (ends.get(tp) or 0) - position)
             for tp, position in self._positions.items()
         }
+
+
+def _tell_of(verdict: Verdict) -> None:
+    """Log a verdict, once it is safe: names are data, which the log escapes."""
+    log.info(
+        "verdict",
+        account=verdict.account,
+        model=verdict.model,
+        detector=verdict.detector,
+        activity=verdict.activity,
+        severity=verdict.severity,
+        statistic=verdict.statistic,
+        threshold=verdict.threshold,
+        finding=verdict.finding,
+    )
 
 
 def _parts(events: list[Any]) -> Iterator[list[Any]]:

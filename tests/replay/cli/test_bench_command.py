@@ -27,7 +27,7 @@ def _bench(*arguments: str | Path) -> Result:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a quick bench on the sample's digits."""
     out = tmp_path_factory.mktemp("bench")
-    done = _bench("combined", "sample", *ASKED, "--budget", "150", "--out", out)
+    done = _bench("combined", "sample", *ASKED, "--budget", "150", "--out", out, "--wide")
     assert done.exit_code == 0, done.output
     assert "| papernot | duplicates |" in done.output
     return out

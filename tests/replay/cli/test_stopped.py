@@ -1,4 +1,4 @@
-"""SIGTERM to a command that has processes of its own: none outlives it."""
+"""SIGTERM or Ctrl-C to a command that has processes of its own: none outlives it."""
 
 from __future__ import annotations
 
@@ -49,20 +49,23 @@ def wait_until(group: int, at_least: int, at_most: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [("toil",), ("evaluate", "sample", "--jobs", "2", "--out", "results")],
-    ids=" ".join,
+    ("end", "arguments"),
+    [
+        (signal.SIGTERM, "toil"),
+        (signal.SIGINT, "toil"),
+        (signal.SIGTERM, "evaluate sample --jobs 2 --out results"),
+    ],
 )
 def test_no_process_outlives_a_command_that_is_stopped(
-    arguments: tuple[str, ...], tmp_path: Path
+    end: signal.Signals, arguments: str, tmp_path: Path
 ) -> None:
     """A service manager that stops only the command itself leaves nothing behind."""
-    command = [sys.executable, "-c", SCRIPT, *arguments]
+    command = [sys.executable, "-c", SCRIPT, *arguments.split()]
     with subprocess.Popen(command, cwd=tmp_path, start_new_session=True) as process:
         try:
             # Python's resource tracker is the second, a pool's processes are the others.
             wait_until(process.pid, 4, 4)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(end)
             assert process.wait(PATIENCE) == 1
             wait_until(process.pid, 0, 0)
         finally:

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from gamekeeper.replay.cli.sql import completions
 from gamekeeper.replay.cli.sql import sql as command
-from gamekeeper.replay.tables import connect, describe, run, view_help
+from gamekeeper.replay.tables import connect, describe, run, view_help, whole, words
 from gamekeeper.replay.tables.sql import READS
 from gamekeeper.schemas.columns import COLUMNS
 from gamekeeper.schemas.errors import SettingsError, TraceError
@@ -281,3 +283,79 @@ def test_prompt(folder: Path) -> None:
     assert '{"n":24}' in stdout
     assert "syntax error" in stderr
     assert ".nothing: no such command" in stderr
+
+
+def at_prompt(folder: Path, typed: str) -> tuple[str, str]:
+    """Type at a prompt that prints JSON; return its stdout and stderr."""
+    leader, follower = pty.openpty()
+    with spawned(
+        "sql", "--data", folder, "--format", "json", environ={}, stdin=follower
+    ) as process:
+        os.close(follower)
+        os.write(leader, typed.encode())
+        said = process.communicate(timeout=60)
+        os.close(leader)
+    assert process.returncode == 0
+    return said
+
+
+def test_enter_runs_a_whole_statement(folder: Path) -> None:
+    """A `;` may be left out; what goes on ends with one, with an empty line or with a command."""
+    counted = "SELECT count(*) AS n FROM queries\n"
+    stdout, stderr = at_prompt(folder, counted * 2 + ".quit\n")
+    assert stdout.count('{"n":24}') == 2
+    split = "SELECT count(*) AS n,\n'a;b' AS text\nFROM queries"
+    for end in ("\n\n", ";\n", "\n.help\n"):
+        stdout, stderr = at_prompt(folder, f"{split}{end}.quit\n")
+        assert stdout.count('{"n":24,"text":"a;b"}') == 1
+        assert stderr == ""
+    _, stderr = at_prompt(folder, "SELEC account FROM queries\n.quit\n")
+    assert "syntax error" in stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "is_whole"),
+    [
+        ("FROM findings", True),
+        ("SELECT account FROM findings WHERE status = 'open'", True),
+        ("SELEC account", True),
+        ("SELECT account", False),
+        ("SELECT account,", False),
+        ("FROM findings WHERE account = 'a", False),
+        ("WITH a AS (", False),
+        ("FROM findings WHERE", False),
+        ("FROM findings WHERE account IN ('a',", False),
+        ("SELECT * FROM (SELECT 1", False),
+        ("FROM findings WERE account = 'a'", True),
+        ("-- a note", False),
+        ("", False),
+    ],
+)
+def test_what_is_a_whole_line(line: str, is_whole: bool, tmp_path: Path) -> None:
+    """What DuckDB can parse and what no line can mend, but no SELECT that has no FROM yet."""
+    assert whole(connect(tmp_path), line) is is_whole
+
+
+def test_tab_completes(folder: Path) -> None:
+    """Tables, columns, keywords and commands, at a terminal as it is."""
+    known = [*words(connect(folder)), ".tables"]
+    assert completions(known, "queries_per_a") == ["queries_per_account"]
+    assert completions(known, "queries_to") == ["queries_to_detection"]
+    assert completions(known, "f.seve") == ["f.severity"]
+    assert completions(known, "INTERS") == ["INTERSECT"]
+    assert completions(known, "inters") == ["intersect"]
+    assert completions(known, ".t") == [".tables"]
+    leader, follower = pty.openpty()
+    files = {"stdin": follower, "stdout": follower, "stderr": follower}
+    arguments = ["sql", "--data", folder, "--format", "json"]
+    with spawned(*arguments, environ={"TERM": "xterm"}, **files) as process:
+        os.close(follower)
+        os.write(leader, b"FROM findings WHERE severi\t = 'high'\n.qu\t\n")
+        shown = b""
+        with suppress(OSError):  # how a terminal that nobody writes to any more ends
+            while part := os.read(leader, 4096):
+                shown += part
+        os.close(leader)
+        assert process.wait(60) == 0
+    assert b'"account":"account 0"' in shown
+    assert b'"account":"account 1"' not in shown

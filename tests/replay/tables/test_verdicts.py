@@ -46,8 +46,11 @@ def test_list_is_the_default(folder: Path, arguments: list[str]) -> None:
     """`gamekeeper verdicts` alone lists."""
     result = CliRunner().invoke(command, [*arguments, "--data", str(folder)])
     assert result.exit_code == 0, result.output
+    wide = CliRunner().invoke(command, [*arguments, "--data", str(folder), "--wide"])
     for verdict in MADE:
-        assert verdict.finding in result.stdout
+        assert verdict.finding[:8] in result.stdout
+        assert verdict.finding not in result.stdout
+        assert verdict.finding in wide.stdout
     assert result.stdout.index("account 1") < result.stdout.index("account 0")
 
 

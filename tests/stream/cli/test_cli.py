@@ -6,6 +6,7 @@ import importlib.metadata
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,7 +14,8 @@ from click.testing import CliRunner, Result
 from gamekeeper.stream.cli.root import COMMANDS, main
 from gamekeeper.stream.kafka import free_port
 from gamekeeper.stream.kafka.broker import answers, port_is_free
-from support.processes import python
+from support.commands import find
+from support.processes import python, spawned
 
 HEAVY = ("faust", "kafka", "pyarrow", "duckdb", "numpy", "rich", "scipy")
 CALL = "from gamekeeper.stream.cli.main import main; main()"
@@ -114,6 +116,43 @@ def test_broker_runs_until_it_is_told_to_stop(end: signal.Signals) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+SIGNAL = "import os, signal; end = lambda *_, **__: os.kill(os.getpid(), signal.{0})\n"
+STARTS = {
+    "serve": "import gamekeeper.stream.worker.serve as s; s.check_topics = end",
+    "sink": "import gamekeeper.stream.sink.sink as s; s.consumer = end",
+    "broker": "import gamekeeper.stream.kafka.broker as s; s.answers = lambda port: end() is None",
+}
+
+
+@pytest.mark.parametrize("end", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", STARTS)
+def test_a_signal_while_it_starts_ends_a_service_well(name: str, end: str, tmp_path: Path) -> None:
+    """What runs until it is told to stop may be told so at any time."""
+    environ = {"GAMEKEEPER_DATA_DIR": str(tmp_path), "GAMEKEEPER_HTTP_PORT": str(free_port())}
+    with spawned(name, environ=environ, before=SIGNAL.format(end) + STARTS[name]) as process:
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert "Traceback" not in stdout + stderr
+
+
+@pytest.mark.broker
+def test_the_broker_says_what_comes_next() -> None:
+    """The address is the one line of stdout; stderr has the variable and the next commands."""
+    command = [sys.executable, "-c", CALL, "broker", "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        process.terminate()
+        stdout, stderr = process.communicate(timeout=60)
+    assert stdout == ""
+    assert f"export KAFKA_BOOTSTRAP_SERVERS={address}" in stderr
+    for line in stderr.splitlines():
+        if line.startswith("  gamekeeper "):
+            find(line.partition("#")[0].split()[1:])
 
 
 @pytest.mark.broker

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+from typing import Any
 
 import pytest
 from kafka import TopicPartition, errors
@@ -68,6 +70,43 @@ def test_a_missing_broker_is_named() -> None:
         with pytest.raises(BrokerError, match=settings.brokers) as caught:
             build(settings, bootstrap_timeout_ms=200)
         assert "KAFKA_BOOTSTRAP_SERVERS" in str(caught.value)
+
+
+def test_an_absent_broker_is_not_waited_for() -> None:
+    """Where nothing takes a connection, however long one would wait for a broker's answer."""
+    settings = Settings(brokers=f"127.0.0.1:{free_port()},nowhere.invalid:9092")
+    with pytest.raises(BrokerError) as caught:
+        admin(settings, bootstrap_timeout_ms=3_600_000)
+    assert str(caught.value).startswith(f"no broker at {settings.brokers} (")
+    assert "start one with `gamekeeper broker`" in str(caught.value)
+
+
+def test_a_broker_that_is_there_is_waited_for() -> None:
+    """Who takes the connection and does not answer has all the time that one gives it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = Settings(brokers=f"127.0.0.1:{free_port()},127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(BrokerError, match="Unable to bootstrap"):
+            admin(settings, bootstrap_timeout_ms=300)
+
+
+@pytest.mark.broker
+def test_a_broker_that_restarts_is_waited_for(
+    broker: brokers.Broker, names: brokers.Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is refused at first is tried again."""
+    refusals = iter([ConnectionRefusedError(111, "Connection refused")] * 2)
+    connect = socket.create_connection
+
+    def refused(*arguments: Any) -> socket.socket:
+        error = next(refusals, None)
+        if error is not None:
+            raise error
+        return connect(*arguments)
+
+    monkeypatch.setattr(socket, "create_connection", refused)
+    with admin(settings_of(broker, names)) as client:
+        assert client.list_topics() is not None
+    assert next(refusals, None) is None
 
 
 @pytest.mark.broker

@@ -9,8 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from gamekeeper.schemas.errors import BrokerError, TraceError
+from gamekeeper.schemas.verdict import encode_verdict
 from gamekeeper.stream.kafka import EmbeddedBroker, Settings, apply
-from support.sink_traffic import complete, expected, keys, rejected, send, tables, traffic
+from support.sink_traffic import (
+    Sent,
+    complete,
+    expected,
+    keys,
+    rejected,
+    send,
+    tables,
+    traffic,
+    verdict,
+)
 from support.sinks import run_alone, run_until_complete, running
 from support.workers import wait_for
 
@@ -52,6 +63,27 @@ def test_files_are_named_by_event_date_and_place(settings: Settings, tmp_path: P
         assert all(row["_partition"] == partition and row["_offset"] >= first for row in rows)
     days = {path.name for path in (tmp_path / "verdicts").iterdir()}
     assert days == {"date=2023-11-15", "date=2023-11-16", "date=2023-11-17"}
+
+
+def test_the_first_file_of_a_partition_is_not_waited_for(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Who tries it out sees the first verdict at once; those that follow share a file."""
+    patient = msgspec.structs.replace(settings, sink_seconds=3600.0, sink_records=10**6)
+    sent = [
+        Sent(settings.topics.verdicts, "thief", encode_verdict(verdict(number, "thief")))
+        for number in range(3)
+    ]
+    with running(patient, tmp_path, "verdicts") as run:
+        send(settings, sent[:1])
+        wait_for(lambda: len(tables(tmp_path)["verdicts"]) == 1)
+        [first] = tmp_path.rglob("*.parquet")
+        wait_for(lambda: run.sink.in_hand == 0)
+        send(settings, sent[1:])
+        wait_for(lambda: run.sink.in_hand == 2)
+        assert list(tmp_path.rglob("*.parquet")) == [first]
+    assert len(tables(tmp_path)["verdicts"]) == 3
+    assert len(list(tmp_path.rglob("*.parquet"))) == 2
 
 
 def test_goes_on_where_it_stopped(settings: Settings, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +11,24 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gamekeeper.schemas.errors import BrokerError
+from gamekeeper.schemas.errors import BrokerError, SettingsError
 from gamekeeper.stream.cli.serve import serve
-from gamekeeper.stream.kafka import Settings, apply
+from gamekeeper.stream.kafka import Settings, apply, free_port
+from gamekeeper.stream.worker.claims import claim_folder
 from gamekeeper.stream.worker.serve import check_topics
 from support.brokers import Broker, Names
 from support.crashing import make_trace
-from support.workers import SERVE, Worker, all_applied, environ_for, prepare, send, wait_for
+from support.processes import spawned
+from support.workers import (
+    SERVE,
+    Worker,
+    all_applied,
+    environ_for,
+    prepare,
+    read,
+    send,
+    wait_for,
+)
 
 FULL_DISK = """
 import gamekeeper.stream.worker.outbox
@@ -45,6 +57,39 @@ def test_help_ends_in_an_example() -> None:
     assert result.exit_code == 0
     assert "Example: " in result.output
     assert result.output.rstrip().endswith("gamekeeper serve")
+
+
+def test_a_taken_port_is_said(tmp_path: Path) -> None:
+    """Before anything is started, in one line, with the variable."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environ = {"GAMEKEEPER_HTTP_PORT": port, "GAMEKEEPER_DATA_DIR": str(tmp_path)}
+        with spawned("serve", environ=environ) as process:
+            _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stderr.startswith(
+        f"Error: GAMEKEEPER_HTTP_PORT={port}: cannot serve health on 127.0.0.1"
+    )
+    assert len(stderr.splitlines()) == 1
+
+
+def test_a_folder_of_another_worker_is_refused(tmp_path: Path) -> None:
+    """Two workers on one folder would write over each other; one that has ended left it free."""
+    environ = {"GAMEKEEPER_HTTP_PORT": str(free_port()), "GAMEKEEPER_DATA_DIR": str(tmp_path)}
+    settings = Settings.from_env(environ)
+    with claim_folder(settings), spawned("serve", environ=environ) as process:
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stderr.startswith(f"Error: GAMEKEEPER_DATA_DIR={tmp_path}: another worker")
+    assert len(stderr.splitlines()) == 1
+    claim_folder(settings).close()
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    """A file in the way is named with the variable."""
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="GAMEKEEPER_DATA_DIR="):
+        claim_folder(Settings(data_dir=tmp_path / "file" / "state"))
 
 
 @pytest.mark.broker
@@ -80,6 +125,11 @@ def test_life_of_a_worker(environ: dict[str, str]) -> None:
         assert all_applied(settings)
         lines = [json.loads(line) for line in worker.logged().splitlines()]
         assert not [line for line in lines if line["level"] in ("error", "critical")]
+        told = [line for line in lines if line["event"] == "verdict"]
+        assert {each["finding"] for each in told} == {
+            json.loads(each.value)["finding"] for each in read(settings, settings.topics.verdicts)
+        }
+        assert all(each["statistic"] > each["threshold"] for each in told)
 
 
 @pytest.mark.broker
