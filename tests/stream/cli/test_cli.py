@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gamekeeper.stream.cli.root import COMMANDS, main
-from gamekeeper.stream.kafka import free_port
 from gamekeeper.stream.kafka.broker import answers, port_is_free
+from support import ports
 from support.processes import python
 
 HEAVY = ("faust", "kafka", "pyarrow", "duckdb", "numpy", "rich", "scipy")
@@ -101,7 +101,7 @@ def test_without_click_the_command_says_what_to_install() -> None:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_broker_runs_until_it_is_told_to_stop(end: signal.Signals) -> None:
     """`gamekeeper broker` prints its address, answers there and leaves the port when it ends."""
-    port = free_port()
+    port = ports.reserve()
     command = [sys.executable, "-c", CALL, "broker", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -109,7 +109,7 @@ def test_broker_runs_until_it_is_told_to_stop(end: signal.Signals) -> None:
         assert process.stdout.readline().strip() == f"127.0.0.1:{port}"
         assert answers(port)
         process.send_signal(end)
-        assert process.wait(20) == 0
+        assert process.wait(180) == 0
         assert port_is_free(port)
     finally:
         process.kill()

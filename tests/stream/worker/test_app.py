@@ -343,7 +343,7 @@ def test_ten_thousand_broken_among_ten_thousand_good(environ: dict[str, str]) ->
     bad = [broken(each, chance) for each in good]
     send(settings, [record for pair in zip(good, bad, strict=True) for record in pair])
     with Worker(environ) as worker:
-        wait_for(lambda: all_applied(settings), 120)
+        wait_for(lambda: all_applied(settings))
         assert worker.metric("gamekeeper_events_total", outcome="applied") == 10_000
         assert worker.metric("gamekeeper_dead_letters_total") == 10_000
         assert worker.metric("gamekeeper_dead_letters_total", reason="internal") == 0
