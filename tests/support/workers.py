@@ -141,11 +141,15 @@ class Worker:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Wait until a condition holds; fails after `seconds`."""
-    end = time.monotonic() + seconds
+    """Wait until a condition holds; fails after `seconds`.
+
+    A quarter of the time at most goes into looking: what is waited for needs the cores as well.
+    """
+    end = (begun := time.monotonic()) + seconds
     while not condition():
         assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.05)
+        time.sleep(max(0.05, 3 * (time.monotonic() - begun)))
+        begun = time.monotonic()
 
 
 def send(settings: Settings, records: Iterable[Record], partition: int | None = None) -> None:

@@ -37,7 +37,13 @@ def telling(self, lane, records):
 Sink._take = telling
 Sink._is_time = lambda self: self.in_hand and (self.in_hand >= {half} or Path({go!r}).exists())
 """
-FORGETFUL = "from gamekeeper.stream.sink import lane; lane.FILES_BEHIND = 2"
+# Run first, it makes a sink write its memories often, in small batches however late it reads.
+FORGETFUL = """
+from functools import partial
+from gamekeeper.stream.sink import lane, sink
+lane.FILES_BEHIND = 2
+sink.consumer = partial(sink.consumer, max_poll_records=7)
+"""
 
 
 def ids(folder: Path) -> set[str]:
@@ -61,18 +67,21 @@ def test_survives_kills(settings: Settings, environ: dict[str, str], tmp_path: P
     """
     chance = random.Random(7)
     records = traffic(settings, 240)
-    flow = threading.Thread(target=send, args=(settings, records, 0.012))
-    flow.start()
+    quarter = len(records) // 4
     folder = tmp_path / "killed"
-    try:
-        for _ in range(3):
-            before = set(folder.rglob("*.parquet"))
-            with process(environ, folder, FORGETFUL) as child:
+    for number in range(3):
+        before = set(folder.rglob("*.parquet"))
+        part = records[number * quarter : (number + 1) * quarter]
+        flow = threading.Thread(target=send, args=(settings, part, 0.012))
+        with process(environ, folder, FORGETFUL) as child:
+            flow.start()
+            try:
                 wait_for(partial(more, folder, before))
                 time.sleep(chance.uniform(0.0, 0.6))
                 child.send_signal(signal.SIGKILL)
-    finally:
-        flow.join()
+            finally:
+                flow.join()
+    send(settings, records[3 * quarter :])
     with process(environ, folder, FORGETFUL) as child:
         wait_for(partial(started, folder))
         wait_for(complete(folder, records, settings))
