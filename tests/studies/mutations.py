@@ -91,6 +91,13 @@ MUTATIONS = [
         ("tests/replay/tune/calibration/test_account_rule.py",),
     ),
     Mutation(
+        "processes that share the work use all cores each",
+        "replay/tune/processes.py",
+        'os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))',
+        "pass",
+        ("tests/replay/tune/test_processes.py",),
+    ),
+    Mutation(
         "a trace is played account after account, not in the order of time",
         "replay/traces/trace.py",
         'self._read(np.argsort(self._due, kind="stable"))',

@@ -36,8 +36,10 @@ def test_results_come_by_item(tmp_path: Path) -> None:
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_each_process_has_one_thread() -> None:
+def test_each_process_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many the parent has: sums in another order would be other bits."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "3")
     assert over(threads, [1, 2], 2, lambda done, all_: None) == {1: 1, 2: 1}
 
 
