@@ -1,6 +1,7 @@
 # Every target sets up what it needs, also on a fresh machine.
 #   make demo     catch five attackers in recorded traffic, live, through a real broker
-#   make test     run all tests              (make test ARGS="-k prada -x" for some)
+#   make test     run all tests              (make test ARGS="-k prada -x" for some,
+#                                             ARGS="-n 0 ..." in one process, to debug)
 #   make check    format, lint, import layers, types
 #   make types    the type checker alone
 #   make bench    measure; the tables of docs/results/speed.md come from here
@@ -42,7 +43,7 @@ demo: .venv/demo.stamp
 	@$(BIN)/gamekeeper demo $(ARGS)
 
 test: .venv/dev.stamp
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: .venv/dev.stamp $(LINKS)
 	@$(BIN)/ruff format --check --quiet . || { echo "Format with: $(BIN)/ruff format ."; exit 1; }

@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
+import os
+
+# Before anything loads numpy or torch, and for all processes that tests start: as many processes
+# as there are cores and more run at a time, and none waits for threads that wait for a core.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from support import brokers
+from support.keeper import Contact, Keeper, ask
 
 pytest.register_assert_rewrite("support.contract")
 
 # A shell's background job starts with SIGINT ignored, and what it starts inherits that: the tests
 # that end a command by Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+KEEPER = pytest.StashKey[Keeper]()
+CONTACT = pytest.StashKey[Contact]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a keeper of the shared brokers in the process that pytest was started in."""
+    if not hasattr(config, "workerinput"):
+        config.stash[KEEPER] = Keeper()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the shared brokers, when the processes that tests run in have ended."""
+    if KEEPER in config.stash:
+        config.stash[KEEPER].close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Let the keeper answer the processes that tests run in, which start now."""
+    config.stash[CONTACT] = config.stash[KEEPER].listen()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process that tests run in how to ask the keeper."""
+    node.workerinput["keeper"] = node.config.stash[CONTACT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run twice as many tests at a time as there are cores: half of them wait for brokers."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @pytest.fixture
@@ -23,14 +64,16 @@ def names() -> brokers.Names:
 
 
 @pytest.fixture(scope="session", params=brokers.kinds())
-def broker(request: pytest.FixtureRequest) -> Iterator[brokers.Broker]:
-    """A running broker, shared by all tests: `.address` is its bootstrap address.
+def broker(request: pytest.FixtureRequest) -> brokers.Broker:
+    """A running broker, shared by all tests in all processes: `.address` is its bootstrap address.
 
     Each of the embedded broker and Apache Kafka (if `KAFKA_HOME` has it), or only the cluster
     that `KAFKA_BOOTSTRAP_SERVERS` names.
     """
-    with brokers.make_broker(request.param) as running:
-        yield running
+    config = request.config
+    if hasattr(config, "workerinput"):
+        return ask(config.workerinput["keeper"], request.param)
+    return config.stash[KEEPER].get(request.param)
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ import pytest
 import yaml
 from prometheus_client import start_http_server
 
-from gamekeeper.stream.kafka import HOST, free_port
+from gamekeeper.stream.kafka import HOST
 from gamekeeper.stream.worker.metrics import Metrics
+from support import ports
 
 DOCKER = Path(__file__).parents[2] / "docker"
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 pytestmark = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="prometheus is not installed; CI installs it"
@@ -49,13 +50,13 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     metrics.watch_lag(lambda: {0: 3, 1: 0})
     metrics.verdicts.labels("prada", "create").inc()
     folder = tmp_path_factory.mktemp("prometheus")
-    server, thread = start_http_server(port := free_port(), HOST, metrics.registry)
+    server, thread = start_http_server(port := ports.reserve(), HOST, metrics.registry)
     config = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "200ms", "evaluation_interval": "200ms"}
     config["scrape_configs"][0]["static_configs"] = [{"targets": [f"{HOST}:{port}"]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     shutil.copy(DOCKER / "prometheus/alerts.yml", folder)
-    listen = f"{HOST}:{free_port()}"
+    listen = f"{HOST}:{ports.reserve()}"
     arguments = [
         f"--config.file={folder}/prometheus.yml",
         f"--storage.tsdb.path={folder}/data",

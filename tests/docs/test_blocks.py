@@ -14,7 +14,8 @@ from typing import TypeGuard
 
 import pytest
 
-from gamekeeper.stream.kafka import EmbeddedBroker, free_port
+from gamekeeper.stream.kafka import EmbeddedBroker
+from support import ports
 from support.pages import PAGES, blocks
 
 RUNNING = [page for page in PAGES if any(block.marker for block in blocks(page))]
@@ -72,7 +73,7 @@ def run(page: str, folder: Path) -> None:
             "OMP_NUM_THREADS": "1",
             "KAFKA_BOOTSTRAP_SERVERS": broker.address,
             "GAMEKEEPER_PARTITIONS": "2",
-            "GAMEKEEPER_HTTP_PORT": str(free_port()),
+            "GAMEKEEPER_HTTP_PORT": str(ports.reserve()),
             # The embedded broker waits this long when a group forms.
             "GAMEKEEPER_SESSION_TIMEOUT": "6",
             "GAMEKEEPER_REBALANCE_TIMEOUT": "6",

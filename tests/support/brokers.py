@@ -9,7 +9,8 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from gamekeeper.stream.kafka import HOST, EmbeddedBroker, LoopbackBroker, free_port
+from gamekeeper.stream.kafka import HOST, EmbeddedBroker, LoopbackBroker
+from support import ports
 
 SERVER = """\
 process.roles=broker,controller
@@ -30,41 +31,59 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 broker.heartbeat.interval.ms=500
-broker.session.timeout.ms=2000
+broker.session.timeout.ms={session}
 """
+# For a life of seconds: the first compiler's code is good enough, and one thread collects garbage.
+BRIEF = ["-Xms128m", "-Xmx350m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+# A killed broker can come back when its session is over; one that has no core for a while, and is
+# not to be killed, must not be taken for dead.
+SHORT, PATIENT = 2_000, 30_000
 UUID = "Z2FtZWtlZXBlcnRlc3QwMA"  # any 16 bytes in base64: the test cluster's id
 
 
 class KafkaBroker(LoopbackBroker):
     """One Apache Kafka node that is broker and controller; its data survives stop and kill."""
 
-    def __init__(self, home: Path, port: int = 0) -> None:
-        """Prepare a node from the jars in `home/libs`; its folder is temporary."""
+    def __init__(self, home: Path, port: int = 0, session: int = PATIENT) -> None:
+        """Prepare a node from the jars in `home/libs`.
+
+        Without a sign of life for `session` milliseconds the controller takes the broker for dead.
+        """
         super().__init__(port)
-        self._java = ["java", "-Xms128m", "-Xmx350m", "-cp", f"{home}/libs/*"]
-        self._folder = Path(tempfile.mkdtemp(prefix="gamekeeper-kafka-"))
-        self._config = self._folder / "server.properties"
+        self._session = session
+        self._java = ["java", *BRIEF, "-cp", f"{home}/libs/*"]
+        self._folder: Path | None = None
 
     def command(self) -> list[str]:
-        """Say how to run the node, formatting its storage the first time."""
-        if not self._config.exists():
-            self._config.write_text(
-                SERVER.format(
-                    host=HOST, port=self.port, controller=free_port(), data=self._folder / "data"
-                )
+        """Say how to run the node, formatting its storage in a temporary folder the first time."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="gamekeeper-kafka-"))
+            self._format(self._folder)
+        return [*self._java, "kafka.Kafka", str(self._folder / "server.properties")]
+
+    def _format(self, folder: Path) -> None:
+        config, controller = folder / "server.properties", ports.reserve()
+        config.write_text(
+            SERVER.format(
+                host=HOST,
+                port=self.port,
+                controller=controller,
+                data=folder / "data",
+                session=self._session,
             )
-            subprocess.run(
-                [*self._java, "kafka.tools.StorageTool", "format", "-t", UUID, "-c", self._config],
-                check=True,
-                capture_output=True,
-                timeout=120,
-            )
-        return [*self._java, "kafka.Kafka", str(self._config)]
+        )
+        subprocess.run(
+            [*self._java, "kafka.tools.StorageTool", "format", "-t", UUID, "-c", config],
+            check=True,
+            capture_output=True,
+            timeout=300,
+        )
 
     def __exit__(self, *_: object) -> None:
         """End and remove the data."""
         self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class GivenCluster:
@@ -103,17 +122,17 @@ def local_kinds() -> list[str]:
     return ["embedded", "kafka"] if kafka_home() else ["embedded"]
 
 
-def local_broker(kind: str) -> LoopbackBroker:
+def local_broker(kind: str, port: int = 0, session: int = SHORT) -> LoopbackBroker:
     """Prepare an own broker, to be entered: for tests that kill and restart it."""
-    home = kafka_home()
-    return KafkaBroker(home) if kind == "kafka" and home else EmbeddedBroker()
+    home, port = kafka_home(), port or ports.reserve()
+    return KafkaBroker(home, port, session) if kind == "kafka" and home else EmbeddedBroker(port)
 
 
-def make_broker(kind: str) -> Broker:
-    """Prepare the broker of a kind, to be entered."""
+def make_broker(kind: str, port: int = 0) -> Broker:
+    """Prepare the broker of a kind, to be entered; or name the one that has the port already."""
     if kind == "given":
         return GivenCluster(os.environ["KAFKA_BOOTSTRAP_SERVERS"])
-    return local_broker(kind)
+    return local_broker(kind, port, PATIENT)
 
 
 class Names:

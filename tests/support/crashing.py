@@ -116,14 +116,14 @@ def run(
             victims = [stack.enter_context(Worker(environ)) for environ in disturbed]
             _disturb(settings, victims, records, kills, random.Random(seed), say)
             say("waiting for the last events")
-            wait_for(lambda: all_applied(settings), 180)
+            wait_for(lambda: all_applied(settings))
             sent = {uid for uid, _ in _verdicts(settings)}
-            wait_for(lambda: sent <= {uid for uid, _ in written(tables)}, 60)
+            wait_for(lambda: sent <= {uid for uid, _ in written(tables)})
             sink.stop()
         calm = environ_for(address, {**common, **_names(topic, "calm")}, folder / "calm")
         undisturbed = prepare(calm)
         with Worker(calm):
-            wait_for(lambda: all_applied(undisturbed), 180)
+            wait_for(lambda: all_applied(undisturbed))
         return compare(_verdicts(undisturbed), written(tables))
 
 
@@ -142,7 +142,7 @@ def _disturb(
             victim = chance.choice(running)
             early = chance.random() < 0.2
             if not early:
-                wait_for(lambda: all(worker.ready() for worker in running), 120)
+                wait_for(lambda: all(worker.ready() for worker in running))
             share = records[number * size : (number + 1) * size]
             moment = chance.uniform(0, 2.0)
             start = time.monotonic()

@@ -17,7 +17,7 @@ def python(code: str, *arguments: str, **environ: str) -> subprocess.CompletedPr
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         env={**os.environ, **environ},
         check=False,
     )

@@ -102,7 +102,7 @@ def send(settings: Settings, records: list[Sent], pause: float = 0.0) -> None:
             client.send(record.topic, record.value, key=record.account.encode())
             if pause:
                 time.sleep(pause)
-        client.flush(timeout=60)
+        client.flush(timeout=180)
 
 
 def tables(folder: Path) -> dict[str, list[dict[str, Any]]]:

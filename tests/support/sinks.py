@@ -15,9 +15,8 @@ from gamekeeper.stream.sink import Lane, QueryLane, ScoreLane, Sink, VerdictLane
 from support import brokers
 from support.processes import spawned
 from support.sink_traffic import Sent, complete
-from support.workers import wait_for
+from support.workers import PATIENCE, wait_for
 
-PATIENCE = 60.0
 ALL: dict[str, type[Lane]] = {"verdicts": VerdictLane, "queries": QueryLane, "scores": ScoreLane}
 
 
@@ -75,7 +74,7 @@ def run_until_complete(settings: Settings, folder: Path, records: list[Sent]) ->
 
 
 def run_alone(settings: Settings, folder: Path) -> None:
-    """Run a sink until it raises, or for a minute."""
+    """Run a sink until it raises, or for some minutes."""
     stopped = threading.Event()
     alarm = threading.Timer(PATIENCE, stopped.set)
     alarm.start()

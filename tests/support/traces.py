@@ -80,7 +80,7 @@ def send(settings: Settings, topic: str, *values: QueryEvent | Verdict | bytes |
         for value in values:
             key, payload = _record(value)
             client.send(topic, key=key, value=payload)
-        client.flush(timeout=30)
+        client.flush(timeout=180)
 
 
 def _record(value: QueryEvent | Verdict | bytes | None) -> tuple[bytes, bytes | None]:

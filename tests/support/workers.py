@@ -17,10 +17,13 @@ import psutil
 from kafka import TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from gamekeeper.stream.kafka import Settings, apply, consumer, free_port, producer
+from gamekeeper.stream.kafka import Settings, apply, consumer, producer
+from support import ports
 
 SERVE = "from gamekeeper.stream.cli.serve import serve; serve()"
 PARTITIONS = 4
+PATIENCE = 180.0
+"""Seconds for what takes a few where nothing else runs; only what fails takes so long."""
 Record = tuple[bytes | None, bytes | None]
 
 
@@ -52,7 +55,7 @@ class Worker:
         self, environ: Mapping[str, str], command: Iterable[str] = (sys.executable, "-c", SERVE)
     ) -> None:
         """Say how it runs; it keeps its port and its folder over restarts."""
-        self.port = free_port()
+        self.port = ports.reserve()
         self._environ = {
             "PATH": "/usr/bin:/bin",
             **environ,
@@ -92,7 +95,7 @@ class Worker:
         """End it with SIGTERM and return its exit status."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(60)
+        return self._process.wait(PATIENCE)
 
     def stopped(self) -> bool:
         """Say whether a SIGSTOP holds it."""
@@ -116,7 +119,7 @@ class Worker:
     def get(self, path: str) -> tuple[int, str]:
         """Ask its HTTP; status 0 where nothing answers."""
         try:
-            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as response:
+            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as response:
                 return response.status, response.read().decode()
         except HTTPError as error:
             return error.code, error.read().decode()
@@ -137,12 +140,16 @@ class Worker:
         )
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait until a condition holds; fails after `seconds`."""
-    end = time.monotonic() + seconds
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Wait until a condition holds; fails after `seconds`.
+
+    A quarter of the time at most goes into looking: what is waited for needs the cores as well.
+    """
+    end = (begun := time.monotonic()) + seconds
     while not condition():
         assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.05)
+        time.sleep(max(0.05, 3 * (time.monotonic() - begun)))
+        begun = time.monotonic()
 
 
 def send(settings: Settings, records: Iterable[Record], partition: int | None = None) -> None:

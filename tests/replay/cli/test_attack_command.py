@@ -345,7 +345,7 @@ def test_an_interrupted_attack_goes_on(
         while not (workplace / "waiting").exists() and process.poll() is None:
             tick.wait(0.02)
         process.send_signal(end)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=180)
     if end != signal.SIGKILL:
         assert process.returncode == 130
         assert "interrupted; give the same command again to go on" in said

@@ -30,7 +30,7 @@ def test_the_demo_ends_well_and_its_last_line_works(tmp_path: Path):
         [*started, "demo", "--seconds", "2", "--out", str(folder)],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -55,7 +55,7 @@ def test_the_demo_ends_well_and_its_last_line_works(tmp_path: Path):
         [*shlex.split(line), "--format", "json"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     caught = [row for row in done.stdout.splitlines() if "caught at query" in row]

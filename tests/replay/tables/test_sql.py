@@ -276,7 +276,7 @@ def test_prompt(folder: Path) -> None:
         os.close(follower)
         typed = ".tables\nSELEC;\n.nothing\n\nSELECT count(*) AS n\nFROM queries;\n.quit\n"
         os.write(leader, typed.encode())
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=180)
         os.close(leader)
     assert process.returncode == 0
     assert "queries_per_account" in stdout

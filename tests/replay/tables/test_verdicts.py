@@ -159,5 +159,5 @@ def test_follow_prints_what_comes(settings: Settings, environ: dict[str, str]) -
         send(settings, settings.topics.verdicts, MADE[1])
         assert decode_verdict(process.stdout.readline().encode()) == MADE[1]
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
     assert process.returncode == 0

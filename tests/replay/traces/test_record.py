@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,6 +16,15 @@ from support.processes import spawned
 from support.traces import events, send, sorted_rows, write_trace
 
 pytestmark = pytest.mark.broker
+TELLING = """
+import importlib, sys
+recording = importlib.import_module("gamekeeper.replay.traces.record")._Recording
+take = recording._take
+def telling(self, record):
+    take(self, record)
+    print("taken:", self._recorded.events, file=sys.stderr, flush=True)
+recording._take = telling
+"""
 
 
 def test_invalid_events_are_counted_and_named(settings: Settings, tmp_path: Path) -> None:
@@ -85,15 +93,13 @@ def test_a_stopped_recording_is_a_whole_trace(
     made = events(accounts=2, each=3)
     send(settings, settings.topics.queries, *made)
     out = tmp_path / "a.parquet"
-    with spawned("record", "--out", out, environ=environ) as process:
+    with spawned("record", "--out", out, environ=environ, before=TELLING) as process:
         assert process.stderr is not None
         assert "until Ctrl-C" in process.stderr.readline()
-        deadline = time.monotonic() + 30
-        while not list(tmp_path.glob(".*.tmp")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(1.5)  # the events are there already; a poll or two takes them
+        while "taken: 6" not in process.stderr.readline():
+            assert process.poll() is None
         process.send_signal(sign)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=180)
     assert process.returncode == 0, stderr
     assert f"{sum(map(len, made))} queries in 6 events of 2 accounts" in stdout
     assert sorted_rows(out).equals(sorted_rows(write_trace(tmp_path / "b.parquet", made)))

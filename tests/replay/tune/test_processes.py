@@ -35,8 +35,10 @@ def test_results_come_with_their_items(tmp_path: Path) -> None:
     assert dict(over(leave, [], 2)) == {}
 
 
-def test_each_process_has_one_thread() -> None:
+def test_each_process_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many the parent has: sums in another order would be other bits."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "3")
     assert dict(over(threads, [1, 2], 2)) == {1: 1, 2: 1}
 
 

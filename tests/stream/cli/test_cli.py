@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gamekeeper.stream.cli.root import COMMANDS, main
-from gamekeeper.stream.kafka import free_port
 from gamekeeper.stream.kafka.broker import answers, port_is_free
+from support import ports
 from support.commands import find
 from support.processes import python, spawned
 
@@ -103,7 +103,7 @@ def test_without_click_the_command_says_what_to_install() -> None:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_broker_runs_until_it_is_told_to_stop(end: signal.Signals) -> None:
     """`gamekeeper broker` prints its address, answers there and leaves the port when it ends."""
-    port = free_port()
+    port = ports.reserve()
     command = [sys.executable, "-c", CALL, "broker", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -111,7 +111,7 @@ def test_broker_runs_until_it_is_told_to_stop(end: signal.Signals) -> None:
         assert process.stdout.readline().strip() == f"127.0.0.1:{port}"
         assert answers(port)
         process.send_signal(end)
-        assert process.wait(20) == 0
+        assert process.wait(180) == 0
         assert port_is_free(port)
     finally:
         process.kill()
@@ -130,7 +130,7 @@ STARTS = {
 @pytest.mark.parametrize("name", STARTS)
 def test_a_signal_while_it_starts_ends_a_service_well(name: str, end: str, tmp_path: Path) -> None:
     """What runs until it is told to stop may be told so at any time."""
-    environ = {"GAMEKEEPER_DATA_DIR": str(tmp_path), "GAMEKEEPER_HTTP_PORT": str(free_port())}
+    environ = {"GAMEKEEPER_DATA_DIR": str(tmp_path), "GAMEKEEPER_HTTP_PORT": str(ports.reserve())}
     with spawned(name, environ=environ, before=SIGNAL.format(end) + STARTS[name]) as process:
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr

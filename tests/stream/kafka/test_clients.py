@@ -16,10 +16,9 @@ from gamekeeper.stream.kafka import (
     admin,
     broker_errors,
     consumer,
-    free_port,
     producer,
 )
-from support import brokers
+from support import brokers, ports
 
 
 def settings_of(broker: brokers.Broker, names: brokers.Names) -> Settings:
@@ -38,17 +37,17 @@ def test_clients_carry_records_and_commit(broker: brokers.Broker, names: brokers
         )
     with producer(settings) as sender:
         for value in (b"one", b"two"):
-            sender.send(topic, value, key=b"k").get(10)
+            sender.send(topic, value, key=b"k").get(60)
     there = TopicPartition(topic, 0)
     with consumer(settings, names("group")) as first:
         first.assign([there])
-        records = [r.value for batch in first.poll(10_000).values() for r in batch]
+        records = [r.value for batch in first.poll(60_000).values() for r in batch]
         assert records == [b"one", b"two"]
         first.seek(there, 1)
         first.commit()
     with consumer(settings, names("group")) as second:
         second.assign([there])
-        assert [r.value for r in second.poll(10_000)[there]] == [b"two"]
+        assert [r.value for r in second.poll(60_000)[there]] == [b"two"]
 
 
 @pytest.mark.broker
@@ -65,7 +64,7 @@ def test_private_names_are_there(broker: brokers.Broker, names: brokers.Names) -
 
 def test_a_missing_broker_is_named() -> None:
     """No broker at the address: the error has the address and the variable."""
-    settings = Settings(brokers=f"127.0.0.1:{free_port()}")
+    settings = Settings(brokers=f"127.0.0.1:{ports.reserve()}")
     for build in (producer, consumer, admin):
         with pytest.raises(BrokerError, match=settings.brokers) as caught:
             build(settings, bootstrap_timeout_ms=200)
@@ -74,7 +73,7 @@ def test_a_missing_broker_is_named() -> None:
 
 def test_an_absent_broker_is_not_waited_for() -> None:
     """Where nothing takes a connection, however long one would wait for a broker's answer."""
-    settings = Settings(brokers=f"127.0.0.1:{free_port()},nowhere.invalid:9092")
+    settings = Settings(brokers=f"127.0.0.1:{ports.reserve()},nowhere.invalid:9092")
     with pytest.raises(BrokerError) as caught:
         admin(settings, bootstrap_timeout_ms=3_600_000)
     assert str(caught.value).startswith(f"no broker at {settings.brokers} (")
@@ -84,7 +83,9 @@ def test_an_absent_broker_is_not_waited_for() -> None:
 def test_a_broker_that_is_there_is_waited_for() -> None:
     """Who takes the connection and does not answer has all the time that one gives it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        settings = Settings(brokers=f"127.0.0.1:{free_port()},127.0.0.1:{silent.getsockname()[1]}")
+        settings = Settings(
+            brokers=f"127.0.0.1:{ports.reserve()},127.0.0.1:{silent.getsockname()[1]}"
+        )
         with pytest.raises(BrokerError, match="Unable to bootstrap"):
             admin(settings, bootstrap_timeout_ms=300)
 
@@ -120,7 +121,7 @@ def test_a_missing_topic_is_named(broker: brokers.Broker, names: brokers.Names) 
         pytest.raises(BrokerError) as caught,
         broker_errors(settings.brokers, "send", topic=names("nowhere")),
     ):
-        sender.send(names("nowhere"), b"x").get(5)
+        sender.send(names("nowhere"), b"x").get(60)
     assert names("nowhere") in str(caught.value)
     with admin(settings) as client:
         assert names("nowhere") not in client.list_topics()

@@ -19,11 +19,31 @@ from gamekeeper.stream.kafka import EmbeddedBroker, Settings, apply, consumer
 from gamekeeper.stream.sink import Sink, sink
 from support import brokers
 from support.sink_traffic import Sent, complete, expected, keys, rejected, send, tables, traffic
-from support.sinks import PATIENCE, process, run_until_complete, running, started, variables
-from support.workers import prepare, wait_for
+from support.sinks import log_of, process, run_until_complete, running, started, variables
+from support.workers import PATIENCE, prepare, wait_for
 
 pytestmark = pytest.mark.broker
-FORGETFUL = "from gamekeeper.stream.sink import lane; lane.FILES_BEHIND = 2"
+PLACES = 9
+"""Three topics of three partitions."""
+# Run first, it makes a sink tell what it has in hand, and write when that is half of all, or when a
+# file is there.
+LAZY = """
+from pathlib import Path
+from gamekeeper.stream.sink import Sink
+take = Sink._take
+def telling(self, lane, records):
+    take(self, lane, records)
+    print("in hand:", self.in_hand, flush=True)
+Sink._take = telling
+Sink._is_time = lambda self: self.in_hand and (self.in_hand >= {half} or Path({go!r}).exists())
+"""
+# Run first, it makes a sink write its memories often, in small batches however late it reads.
+FORGETFUL = """
+from functools import partial
+from gamekeeper.stream.sink import lane, sink
+lane.FILES_BEHIND = 2
+sink.consumer = partial(sink.consumer, max_poll_records=7)
+"""
 
 
 def ids(folder: Path) -> set[str]:
@@ -47,18 +67,21 @@ def test_survives_kills(settings: Settings, environ: dict[str, str], tmp_path: P
     """
     chance = random.Random(7)
     records = traffic(settings, 240)
-    flow = threading.Thread(target=send, args=(settings, records, 0.012))
-    flow.start()
+    quarter = len(records) // 4
     folder = tmp_path / "killed"
-    try:
-        for _ in range(3):
-            before = set(folder.rglob("*.parquet"))
-            with process(environ, folder, FORGETFUL) as child:
+    for number in range(3):
+        before = set(folder.rglob("*.parquet"))
+        part = records[number * quarter : (number + 1) * quarter]
+        flow = threading.Thread(target=send, args=(settings, part, 0.012))
+        with process(environ, folder, FORGETFUL) as child:
+            flow.start()
+            try:
                 wait_for(partial(more, folder, before))
                 time.sleep(chance.uniform(0.0, 0.6))
                 child.send_signal(signal.SIGKILL)
-    finally:
-        flow.join()
+            finally:
+                flow.join()
+    send(settings, records[3 * quarter :])
     with process(environ, folder, FORGETFUL) as child:
         wait_for(partial(started, folder))
         wait_for(complete(folder, records, settings))
@@ -77,13 +100,17 @@ def test_two_sinks_share_the_work(
 ) -> None:
     """A second sink takes partitions over and gives them back; nothing is lost or doubled."""
     records = traffic(settings, 150)
-    flow = threading.Thread(target=send, args=(settings, records, 0.012))
+    third = len(records) // 3
+    flow = threading.Thread(target=send, args=(settings, records[2 * third :], 0.012))
     folder = tmp_path / "tables"
-    with running(settings, folder):
-        flow.start()
+    with running(settings, folder) as run:
+        send(settings, records[:third])
         wait_for(lambda: any(folder.rglob("*.parquet")))
         with process(environ, folder) as second:
-            time.sleep(3)
+            wait_for(lambda: 0 < len(run.sink._lanes) < PLACES)
+            send(settings, records[third : 2 * third])
+            wait_for(lambda: '"wrote"' in log_of(folder).read_text())
+            flow.start()
             second.send_signal(signal.SIGINT)
             assert second.wait(PATIENCE) == 0
         flow.join()
@@ -109,11 +136,11 @@ def test_a_busy_sink_notices_that_topics_have_grown(
         [each for each in traffic(settings, count) if each.topic == settings.topics.verdicts]
         for count in (40, 80)
     )
-    with running(settings, tmp_path, "verdicts"):
+    with running(settings, tmp_path, "verdicts") as run:
         send(settings, early)
         wait_for(lambda: ids(tmp_path) >= sent_ids(early))
         apply(larger)
-        time.sleep(2)
+        wait_for(lambda: len(run.sink._owned) == larger.partitions)
         send(settings, late)
         wait_for(lambda: ids(tmp_path) >= sent_ids(late))
 
@@ -123,20 +150,23 @@ def test_a_suspended_sink_does_no_harm(
 ) -> None:
     """A sink that wakes up after its partitions have moved leaves the new owner's files alone."""
     records = traffic(settings, 80)
-    half = len(records) // 2
+    half = len(records) // 2 + 1
     folder = tmp_path / "tables"
-    lazy = {**environ, "GAMEKEEPER_SINK_SECONDS": "3", "GAMEKEEPER_SINK_RECORDS": "100000"}
+    go = tmp_path / "go"
+    lazy = LAZY.format(half=half, go=str(go))
     send(settings, records[:half])
-    with process(lazy, folder) as sleeper:
+    with process(environ, folder, lazy) as sleeper:
         wait_for(lambda: any(folder.rglob("*.parquet")))
         send(settings, records[half:])
-        time.sleep(1)
+        wait_for(lambda: f"in hand: {len(records) - half}\n" in log_of(folder).read_text())
         sleeper.send_signal(signal.SIGSTOP)
-        with running(settings, folder):
+        with running(settings, folder) as run:
             wait_for(complete(folder, records, settings))
             good = tables(folder)
+            go.touch()
             sleeper.send_signal(signal.SIGCONT)
-            time.sleep(4)
+            # It has joined again, and has done by then what it does with records in its hand.
+            wait_for(lambda: 0 < len(run.sink._lanes) < PLACES)
             assert tables(folder) == good
         sleeper.send_signal(signal.SIGTERM)
         assert sleeper.wait(PATIENCE) == 0

@@ -17,7 +17,7 @@ from gamekeeper.stream.sink import lane as sink_lane
 from gamekeeper.stream.sink.files import Drafts
 from support.sink_traffic import Sent, complete, expected, keys, send, tables, traffic
 from support.sinks import process, running
-from support.workers import wait_for
+from support.workers import PATIENCE, wait_for
 
 pytestmark = pytest.mark.broker
 # Run first, it makes a sink cut its batches elsewhere than others do.
@@ -71,7 +71,7 @@ def test_a_sink_that_stalls_while_it_writes_does_no_harm(
     def stall(*arguments: Any) -> Any:
         if armed.is_set() and not stalled.is_set():
             stalled.set()
-            going.wait(30)
+            going.wait(2 * PATIENCE)
         return plain(*arguments)
 
     monkeypatch.setattr(owner, step, stall)
@@ -85,9 +85,8 @@ def test_a_sink_that_stalls_while_it_writes_does_no_harm(
         armed.set()
         send(settings, records[half:])
         wait_for(stalled.is_set)
-        # Until it is out of the group: the embedded broker waits for ever for a leader that has
-        # gone while others join.
-        time.sleep(settings.rebalance_timeout + 2)
+        # The embedded broker waits for ever for a leader that has gone while others join.
+        wait_for(lambda: not run.sink._consumer._coordinator._generation.has_member_id())
         with process({**environ, "GAMEKEEPER_SINK_RECORDS": "1"}, folder, OFTEN):
             wait_for(complete(folder, records, settings))
             good = tables(folder)

@@ -81,7 +81,7 @@ def test_requests_to_a_real_server_reach_a_real_broker(broker: Broker, names: Na
     admin = KafkaAdminClient(bootstrap_servers=broker.address)
     admin.create_topics([NewTopic(names("queries"), num_partitions=1, replication_factor=1)])
     admin.close()
-    tap = QueryTap(broker.address, model="digits", topic=names("queries"), close_timeout=30)
+    tap = QueryTap(broker.address, model="digits", topic=names("queries"), close_timeout=180)
     app = TapMiddleware(ModelServer(tap), tap, account=from_header("X-Account-Id"))
     rows = [[1.0, 2.0], [3.0, -1.0]]
     with serving(app) as url, httpx.Client() as client:

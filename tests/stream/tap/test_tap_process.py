@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 
+from support import ports
 from support.processes import python
 
 
@@ -84,18 +85,17 @@ def test_an_outage_uses_up_no_file_descriptors() -> None:
         """
         import gc, os
         from gamekeeper.schemas.errors import BrokerError
-        from gamekeeper.stream import transport
-        from gamekeeper.stream.kafka.broker import free_port
+        from gamekeeper.stream.tap import transport
 
         transport.BLOCK_MS = 50
         gc.disable()
-        tried = transport.KafkaTransport(f"127.0.0.1:{free_port()}")
+        tried = transport.KafkaTransport("127.0.0.1:PORT")
         for _ in range(5):
             try:
                 tried.open()
             except BrokerError:
                 print(len(os.listdir("/proc/self/fd")))
-        """
+        """.replace("PORT", str(ports.reserve()))
     ).split()
     assert len(counts) == 5
     assert len(set(counts)) == 1

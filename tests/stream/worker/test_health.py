@@ -11,20 +11,21 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gamekeeper.schemas.errors import SettingsError
-from gamekeeper.stream.kafka import HOST, free_port
+from gamekeeper.stream.kafka import HOST
 from gamekeeper.stream.worker.health import Health
 from gamekeeper.stream.worker.metrics import Metrics
+from support import ports
 
 
 def ask(path: str, obstacle: Callable[[], str | None], metrics: Metrics) -> httpx.Response:
     """Serve, ask once, and stop."""
 
     async def inner() -> httpx.Response:
-        port = free_port()
+        port = ports.reserve()
         health = Health(metrics, obstacle, HOST, port)
         await health.start()
         try:
-            async with httpx.AsyncClient(timeout=10) as client:
+            async with httpx.AsyncClient(timeout=60) as client:
                 return await client.get(f"http://{HOST}:{port}{path}")
         finally:
             await health.stop()

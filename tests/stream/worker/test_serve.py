@@ -13,9 +13,10 @@ from click.testing import CliRunner
 
 from gamekeeper.schemas.errors import BrokerError, SettingsError
 from gamekeeper.stream.cli.serve import serve
-from gamekeeper.stream.kafka import Settings, apply, free_port
+from gamekeeper.stream.kafka import Settings, apply
 from gamekeeper.stream.worker.claims import claim_folder
 from gamekeeper.stream.worker.serve import check_topics
+from support import ports
 from support.brokers import Broker, Names
 from support.crashing import make_trace
 from support.processes import spawned
@@ -75,7 +76,7 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
 
 def test_a_folder_of_another_worker_is_refused(tmp_path: Path) -> None:
     """Two workers on one folder would write over each other; one that has ended left it free."""
-    environ = {"GAMEKEEPER_HTTP_PORT": str(free_port()), "GAMEKEEPER_DATA_DIR": str(tmp_path)}
+    environ = {"GAMEKEEPER_HTTP_PORT": str(ports.reserve()), "GAMEKEEPER_DATA_DIR": str(tmp_path)}
     settings = Settings.from_env(environ)
     with claim_folder(settings), spawned("serve", environ=environ) as process:
         _, stderr = process.communicate(timeout=60)

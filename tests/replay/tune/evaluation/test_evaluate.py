@@ -370,7 +370,7 @@ def test_command_as_it_is_installed(tmp_path: Path) -> None:
         [gamekeeper, "evaluate", "sample", "--out", out, "--jobs", "2", "--format", "json"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert good.returncode == 0, good.stderr
     assert {row["role"] for row in json.loads(good.stdout)["results"]} == {"benign", "attack"}
@@ -378,7 +378,7 @@ def test_command_as_it_is_installed(tmp_path: Path) -> None:
         [gamekeeper, "evaluate", tmp_path / "missing", "--out", out],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert bad.returncode == 1
     assert bad.stdout == ""
