@@ -11,6 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from gamekeeper.schemas.errors import GamekeeperError
 
 Item = TypeVar("Item")
@@ -32,13 +34,14 @@ def over(
 ) -> Iterator[tuple[Item, Result]]:
     """Do work on each item in up to `jobs` processes; yield items and results as they are done.
 
-    One thread per process: the bits stay the same. `here` does without processes where there would
+    One thread each: the bits stay the same. `here` does without processes where there would
     be one only; else `work` must be picklable. The first error ends it or, if `undeterred`, is
     raised when all else is done. Raises `GamekeeperError` if a process dies.
     """
     jobs = min(jobs, len(items))
     if jobs == 0 or (here and jobs == 1):
-        yield from ((item, work(item)) for item in items)
+        with threadpool_limits(limits=1):  # else BLAS's threads burn a core while they wait
+            yield from ((item, work(item)) for item in items)
         return
     failed: dict[int, BaseException] = {}
     with _pool(jobs) as pool:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from gamekeeper.replay.tune.processes import over
 from gamekeeper.schemas.errors import GamekeeperError
@@ -47,8 +48,14 @@ def process(_: int) -> int:
     return os.getpid()
 
 
+def products(_: int) -> set[int]:
+    """Say how many threads numpy's matrix products use."""
+    return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+
 def test_one_job_is_done_here_if_so_wanted() -> None:
-    """Without a process of its own; the threads are the parent's then."""
+    """Without a process of its own, and by one thread all the same."""
+    assert dict(over(products, [1], 1, here=True)) == {1: {1}}
     assert dict(over(process, [1, 2], 1, here=True)) == dict.fromkeys([1, 2], os.getpid())
     assert dict(over(process, [1], 2, here=True)) == {1: os.getpid()}
     assert dict(over(process, [1], 1)) != {1: os.getpid()}
