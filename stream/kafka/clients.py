@@ -17,7 +17,7 @@ from gamekeeper.stream.kafka.settings import BROKERS, MAX_MESSAGE_BYTES, Setting
 # Long enough for a broker that restarts or elects a leader, short enough for who waits at a prompt.
 PATIENCE_MS = 15_000
 # Where no address takes a connection for so long, there is no broker to be patient with.
-REACH_SECONDS = 1.5
+REACH_SECONDS = 1.0
 # What to do about an error, the first that fits.
 ADVICE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (

@@ -194,7 +194,7 @@ def test_calibrate_with_networks_makes_a_profile_of_three_detectors(
         "json",
     )
     assert scored.exit_code == 0, scored.output
-    detectors = {row["detector"] for row in json.loads(scored.output)["results"]}
+    detectors = {row["detector"] for row in json.loads(scored.stdout)["results"]}
     assert detectors == {"prada", "similarity", "likelihood", "any"}
 
 
