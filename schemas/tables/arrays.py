@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from gamekeeper.schemas.event import DEFAULT_LIMITS, PROBABILITY_SLACK, Limits
 from gamekeeper.schemas.tables.columns import arrow
-from gamekeeper.schemas.tables.lists import Lists, binary, lists
 from gamekeeper.schemas.tables.read import IDENTITY, event_starts, events_from_rows
+from gamekeeper.schemas.tables.view import Lists, View
 from gamekeeper.schemas.tensor import DTYPES, is_sound
 from gamekeeper.schemas.wire import YEAR_3000
 
@@ -59,22 +59,14 @@ def arrays_from_rows(rows: pa.Table, limits: Limits = DEFAULT_LIMITS) -> list[Ar
     return [table.arrays(start, stop) for start, stop in pairwise(runs)]
 
 
-class _Table:
-    """A batch's columns as numpy sees them, with the rows at which events and runs begin."""
+class _Table(View):
+    """A batch's columns, with the rows at which events and runs begin."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
+        super().__init__(batch)
         self.batch = batch
         self.starts = event_starts(batch)
         self.counts = np.diff(self.starts, append=batch.num_rows)
-        self.row = batch.column("row").to_numpy()
-        self.query = batch.column("query").to_numpy()
-        self.time = batch.column("time").cast(pa.int64()).to_numpy()
-        self.label = batch.column("label").to_numpy()
-        self.dtype = batch.column("dtype")
-        self.tensor = binary(batch.column("tensor"))
-        self.shape = lists(batch.column("shape"))
-        self.probabilities = lists(batch.column("probabilities"))
-        self.embedding = lists(batch.column("embedding"))
         self.changed = self._changed()
 
     def arrays(self, start: int, stop: int) -> Arrays:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gamekeeper.schemas.errors import SchemaError, TraceError
 from gamekeeper.schemas.event import DEFAULT_LIMITS, Limits, QueryEvent, check_event
 from gamekeeper.schemas.tables.columns import QUERIES, arrow
-from gamekeeper.schemas.tables.lists import Lists, binary, lists
+from gamekeeper.schemas.tables.view import Lists, View
 from gamekeeper.schemas.tensor import Tensor
 
 IDENTITY: Final = ("event", "account", "model")
@@ -105,19 +105,8 @@ def _events(
         yield event
 
 
-class _Reader:
-    """A batch's columns as numpy sees them."""
-
-    def __init__(self, batch: pa.RecordBatch) -> None:
-        self.row = batch.column("row").to_numpy()
-        self.query = batch.column("query").to_numpy()
-        self.time = batch.column("time").cast(pa.int64()).to_numpy()
-        self.label = batch.column("label").to_numpy()
-        self.dtype = batch.column("dtype")
-        self.tensor = binary(batch.column("tensor"))
-        self.shape = lists(batch.column("shape"))
-        self.probabilities = lists(batch.column("probabilities"))
-        self.embedding = lists(batch.column("embedding"))
+class _Reader(View):
+    """Makes events of a batch's rows."""
 
     def check(self, start: int, stop: int) -> None:
         """Raise `TraceError` where rows do not make one event."""

@@ -1,10 +1,11 @@
-"""Columns of lists and of bytes as numpy sees them."""
+"""Rows of the `queries` table as numpy sees them."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 
@@ -35,3 +36,19 @@ def lists(column: Any) -> Lists:
         column.values.to_numpy(zero_copy_only=False),
         column.is_valid().to_numpy(zero_copy_only=False),
     )
+
+
+class View:
+    """A batch's columns, in those of `QUERIES`, without copies where that can be."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        """View the columns that events are made of."""
+        self.row = batch.column("row").to_numpy()
+        self.query = batch.column("query").to_numpy()
+        self.time = batch.column("time").cast(pa.int64()).to_numpy()
+        self.label = batch.column("label").to_numpy()
+        self.dtype = batch.column("dtype")
+        self.tensor = binary(batch.column("tensor"))
+        self.shape = lists(batch.column("shape"))
+        self.probabilities = lists(batch.column("probabilities"))
+        self.embedding = lists(batch.column("embedding"))
