@@ -7,10 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TypeGuard
 
 import pytest
 
@@ -18,34 +16,19 @@ from gamekeeper.stream.kafka import EmbeddedBroker
 from support import ports
 from support.pages import PAGES, blocks
 
-RUNNING = [page for page in PAGES if any(block.marker for block in blocks(page))]
-PATIENCE = 300
+RUNNING = sorted(
+    (page for page in PAGES if any(block.marker for block in blocks(page))),
+    key=lambda page: -len(blocks(page)),
+)
+"""The longest first: who runs tests in several processes waits for it while others run."""
+PATIENCE = 900
 """Seconds that a block may take on a busy machine."""
-AT_ONCE = 2
-
-
-@pytest.fixture(scope="module")
-def runs(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future[None]]]:
-    """Run the pages that are asked for, some at once: much of their time they wait for Kafka."""
-    asked = {str(item.callspec.params["page"]) for item in request.session.items if _runs(item)}
-    longest_first = sorted(asked, key=lambda page: -len(blocks(page)))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {
-            page: pool.submit(run, page, tmp_path_factory.mktemp(Path(page).stem))
-            for page in longest_first
-        }
-
-
-def _runs(item: pytest.Item) -> TypeGuard[pytest.Function]:
-    return isinstance(item, pytest.Function) and item.originalname == "test_marked_blocks_run"
 
 
 @pytest.mark.parametrize("page", RUNNING)
-def test_marked_blocks_run(page: str, runs: dict[str, Future[None]]) -> None:
+def test_marked_blocks_run(page: str, tmp_path: Path) -> None:
     """A page's marked blocks run one after the other, in one folder, with a broker on loopback."""
-    runs[page].result()
+    run(page, tmp_path)
 
 
 def test_every_command_of_the_tutorial_runs() -> None:
@@ -91,17 +74,23 @@ def run(page: str, folder: Path) -> None:
 
 
 def to_its_end(command: list[str], folder: Path, environ: dict[str, str]) -> None:
-    """Run a block; fail with what it said."""
-    ended = subprocess.run(
+    """Run a block; fail with what it said, and leave nothing behind that it has started."""
+    with subprocess.Popen(
         command,
         cwd=folder,
         env=environ,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=PATIENCE,
-    )
-    assert ended.returncode == 0, f"{command[-1]}\n{ended.stdout}\n{ended.stderr}"
+        start_new_session=True,
+    ) as block:
+        try:
+            said, complained = block.communicate(timeout=PATIENCE)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(block.pid, signal.SIGKILL)
+    assert block.returncode == 0, f"{command[-1]}\n{said}\n{complained}"
 
 
 @contextmanager

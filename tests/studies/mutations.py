@@ -75,7 +75,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a detector goes on as it was where its alarm has to reset it",
-        "detectors/engine/engine.py",
+        "detectors/engine/scoring.py",
         """                detector.reset()
                 close(standing)
 """,

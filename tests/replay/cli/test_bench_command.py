@@ -15,6 +15,7 @@ from gamekeeper.replay.theft.bench.benches import BENCHES
 from gamekeeper.replay.theft.bench.parts import rows_of
 from gamekeeper.replay.tune.datasets import load_dataset
 from gamekeeper.schemas.errors import SettingsError
+from support.once import once
 
 ASKED = ("--quick", "--attack", "papernot", "--evasion", "plain", "--evasion", "duplicates")
 
@@ -26,11 +27,13 @@ def _bench(*arguments: str | Path) -> Result:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a quick bench on the sample's digits."""
-    out = tmp_path_factory.mktemp("bench")
-    done = _bench("combined", "sample", *ASKED, "--budget", "150", "--out", out, "--wide")
-    assert done.exit_code == 0, done.output
-    assert "| papernot | duplicates |" in done.output
-    return out
+
+    def make(out: Path) -> None:
+        done = _bench("combined", "sample", *ASKED, "--budget", "150", "--out", out, "--wide")
+        assert done.exit_code == 0, done.output
+        assert "| papernot | duplicates |" in done.output
+
+    return once(tmp_path_factory, "bench", make)
 
 
 def test_every_cell_has_a_row_and_a_plot(folder: Path) -> None:

@@ -293,7 +293,7 @@ def at_prompt(folder: Path, typed: str) -> tuple[str, str]:
     ) as process:
         os.close(follower)
         os.write(leader, typed.encode())
-        said = process.communicate(timeout=60)
+        said = process.communicate(timeout=180)
         os.close(leader)
     assert process.returncode == 0
     return said

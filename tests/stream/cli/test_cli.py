@@ -132,7 +132,7 @@ def test_a_signal_while_it_starts_ends_a_service_well(name: str, end: str, tmp_p
     """What runs until it is told to stop may be told so at any time."""
     environ = {"GAMEKEEPER_DATA_DIR": str(tmp_path), "GAMEKEEPER_HTTP_PORT": str(ports.reserve())}
     with spawned(name, environ=environ, before=SIGNAL.format(end) + STARTS[name]) as process:
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=180)
     assert process.returncode == 0, stderr
     assert "Traceback" not in stdout + stderr
 
@@ -147,7 +147,7 @@ def test_the_broker_says_what_comes_next() -> None:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         process.terminate()
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=180)
     assert stdout == ""
     assert f"export KAFKA_BOOTSTRAP_SERVERS={address}" in stderr
     for line in stderr.splitlines():

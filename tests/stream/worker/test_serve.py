@@ -66,7 +66,7 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         environ = {"GAMEKEEPER_HTTP_PORT": port, "GAMEKEEPER_DATA_DIR": str(tmp_path)}
         with spawned("serve", environ=environ) as process:
-            _, stderr = process.communicate(timeout=60)
+            _, stderr = process.communicate(timeout=180)
     assert process.returncode == 1
     assert stderr.startswith(
         f"Error: GAMEKEEPER_HTTP_PORT={port}: cannot serve health on 127.0.0.1"
@@ -79,7 +79,7 @@ def test_a_folder_of_another_worker_is_refused(tmp_path: Path) -> None:
     environ = {"GAMEKEEPER_HTTP_PORT": str(ports.reserve()), "GAMEKEEPER_DATA_DIR": str(tmp_path)}
     settings = Settings.from_env(environ)
     with claim_folder(settings), spawned("serve", environ=environ) as process:
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=180)
     assert process.returncode == 1
     assert stderr.startswith(f"Error: GAMEKEEPER_DATA_DIR={tmp_path}: another worker")
     assert len(stderr.splitlines()) == 1
