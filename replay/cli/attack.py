@@ -17,7 +17,8 @@ from gamekeeper.replay.theft.attacks import attack as find_attack
 from gamekeeper.replay.theft.options import describe
 from gamekeeper.schemas.errors import SettingsError
 from gamekeeper.schemas.event import DEFAULT_LIMITS
-from gamekeeper.stream.cli.output import json_line, loading, progress, table_options, warn
+from gamekeeper.stream.cli.output import json_line, table_options, warn
+from gamekeeper.stream.cli.progress import loading, progress
 
 if TYPE_CHECKING:
     from gamekeeper.replay.theft import Start, Victim

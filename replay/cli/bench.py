@@ -18,13 +18,12 @@ from gamekeeper.schemas.errors import SettingsError, TraceError
 from gamekeeper.stream.cli.output import (
     is_wide,
     json_line,
-    loading,
     print_table,
     print_text,
-    progress,
     warn,
     wide_option,
 )
+from gamekeeper.stream.cli.progress import loading, progress
 
 if TYPE_CHECKING:
     from gamekeeper.replay.theft.bench.setting import Setting

@@ -10,14 +10,8 @@ import msgspec
 
 from gamekeeper.replay.cli.options import STARTS_ANEW, detector_option, interruptible, jobs_option
 from gamekeeper.schemas.text import printable
-from gamekeeper.stream.cli.output import (
-    json_line,
-    print_table,
-    print_text,
-    progress,
-    table_options,
-    warn,
-)
+from gamekeeper.stream.cli.output import json_line, print_table, print_text, table_options, warn
+from gamekeeper.stream.cli.progress import progress
 
 if TYPE_CHECKING:
     from gamekeeper.replay.tune.calibration import Calibration, Maxima, Plan

@@ -22,7 +22,8 @@ from rich.progress import TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from gamekeeper.stream.cli.output import progress, stdout_console
+from gamekeeper.stream.cli.output import stdout_console
+from gamekeeper.stream.cli.progress import progress
 
 if TYPE_CHECKING:
     from gamekeeper.replay.demo import Accounts, Report, Watched

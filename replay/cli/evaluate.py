@@ -9,14 +9,8 @@ import click
 
 from gamekeeper.replay.cli.options import detector_option, jobs_option
 from gamekeeper.replay.tune.drawing import undrawn
-from gamekeeper.stream.cli.output import (
-    json_line,
-    print_table,
-    print_text,
-    progress,
-    table_options,
-    warn,
-)
+from gamekeeper.stream.cli.output import json_line, print_table, print_text, table_options, warn
+from gamekeeper.stream.cli.progress import progress
 
 if TYPE_CHECKING:
     import pyarrow as pa

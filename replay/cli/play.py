@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gamekeeper.replay.cli.options import INTERRUPTED
-from gamekeeper.stream.cli.output import progress
+from gamekeeper.stream.cli.progress import progress
 from gamekeeper.stream.kafka import Settings
 
 if TYPE_CHECKING:

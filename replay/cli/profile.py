@@ -9,14 +9,8 @@ import click
 
 from gamekeeper.replay.cli.options import jobs_option
 from gamekeeper.schemas.text import printable
-from gamekeeper.stream.cli.output import (
-    json_line,
-    print_table,
-    print_text,
-    progress,
-    table_options,
-    warn,
-)
+from gamekeeper.stream.cli.output import json_line, print_table, print_text, table_options, warn
+from gamekeeper.stream.cli.progress import progress
 
 if TYPE_CHECKING:
     from gamekeeper.detectors.engine import Profile

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import TextColumn, TimeElapsedColumn
 
-from gamekeeper.stream.cli.output import Count, progress, warn
+from gamekeeper.stream.cli.output import warn
+from gamekeeper.stream.cli.progress import Count, progress
 
 if TYPE_CHECKING:
     from gamekeeper.replay.tune.datasets import Dataset

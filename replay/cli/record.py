@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 from rich.progress import TextColumn, TimeElapsedColumn
 
-from gamekeeper.stream.cli.output import progress, warn
+from gamekeeper.stream.cli.output import warn
+from gamekeeper.stream.cli.progress import progress
 from gamekeeper.stream.kafka import Settings, Start
 
 if TYPE_CHECKING:

@@ -11,15 +11,8 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 
 from gamekeeper.replay.cli.options import GOES_ON, interruptible, text_option
 from gamekeeper.replay.cli.reading import read_data
-from gamekeeper.stream.cli.output import (
-    Count,
-    json_line,
-    loading,
-    print_table,
-    print_text,
-    progress,
-    wide_option,
-)
+from gamekeeper.stream.cli.output import json_line, print_table, print_text, wide_option
+from gamekeeper.stream.cli.progress import Count, loading, progress
 
 if TYPE_CHECKING:
     from gamekeeper.replay.tune.datasets import Dataset

@@ -9,14 +9,8 @@ import click
 
 from gamekeeper.replay.cli.options import text_option
 from gamekeeper.replay.cli.reading import read_data
-from gamekeeper.stream.cli.output import (
-    json_line,
-    loading,
-    print_table,
-    print_text,
-    progress,
-    wide_option,
-)
+from gamekeeper.stream.cli.output import json_line, print_table, print_text, wide_option
+from gamekeeper.stream.cli.progress import loading, progress
 
 if TYPE_CHECKING:
     from gamekeeper.replay.theft.victims import VictimPlan, VictimReport

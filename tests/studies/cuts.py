@@ -34,7 +34,7 @@ from gamekeeper.replay.theft.bench.tables import markdown
 from gamekeeper.replay.tune.calibration.account_rule import threshold
 from gamekeeper.replay.tune.processes import over
 from gamekeeper.schemas.files import write_whole
-from gamekeeper.stream.cli.output import progress
+from gamekeeper.stream.cli.progress import progress
 
 ANY = "any"
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from sklearn.datasets import load_digits
 
 from gamekeeper.replay.cli.train import train as command
-from gamekeeper.stream.cli import output
+from gamekeeper.stream.cli import progress as telling
 from gamekeeper.stream.cli.main import main
 from support.commands import find
 
@@ -127,7 +127,7 @@ def test_progress_is_silent_without_a_terminal(
     digits: Path, tmp_path: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On stderr of a pipe is what was left out, and no bar; threads are those asked for."""
-    monkeypatch.setattr(output, "EVERY", 3600.0)
+    monkeypatch.setattr(telling, "EVERY", 3600.0)
     options = ["--size", "small", "--epochs", "1", "--only", "log_likelihood"]
     result = run(digits, "--out", tmp_path, *options, "--threads", "2")
     assert torch.get_num_threads() == 2

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from gamekeeper.stream.cli import output
-from gamekeeper.stream.cli.output import NARROW, print_table, print_text, progress, wide_option
+from gamekeeper.stream.cli import progress as telling
+from gamekeeper.stream.cli.output import NARROW, print_table, print_text, wide_option
+from gamekeeper.stream.cli.progress import progress
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=120)
 WORDS = "somewhat "
@@ -94,8 +95,8 @@ def test_prose_is_wrapped_and_paths_stay_whole() -> None:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is told of progress, as soon as it may be."""
     lines: list[str] = []
-    monkeypatch.setattr(output, "EVERY", 0.001)
-    monkeypatch.setattr(output, "warn", lines.append)
+    monkeypatch.setattr(telling, "EVERY", 0.001)
+    monkeypatch.setattr(telling, "warn", lines.append)
     return lines
 
 
