@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -47,13 +48,19 @@ def _load_network(ref: NetworkRef, path: Path) -> Featurizer:
         ) from error
     if hashlib.sha256(data).hexdigest() != ref.sha256:
         raise ProfileError(f"{path}: not the network that the profile was calibrated with")
+    network = _restore(data, str(path))
+    if network.name != ref.feature:
+        raise ProfileError(f"{path}: makes {network.name}, not {ref.feature}")
+    return network
+
+
+@lru_cache(maxsize=4)
+def _restore(data: bytes, where: str) -> Featurizer:
+    """Make a network of a file's bytes, once for all shards that a process takes."""
     try:
         from gamekeeper.detectors.networks import load  # takes seconds
     except ImportError as error:
         raise ProfileError(
             f"the profile has networks, which take {error.name}: pip install 'gamekeeper[networks]'"
         ) from error
-    network = load(data, str(path))
-    if network.name != ref.feature:
-        raise ProfileError(f"{path}: makes {network.name}, not {ref.feature}")
-    return network
+    return load(data, where)
