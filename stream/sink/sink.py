@@ -148,6 +148,9 @@ class Sink:
             except errors.NoOffsetForPartitionError:  # until its lane is opened
                 time.sleep(0.01)
                 return {}
+            except errors.KafkaConnectionError:  # a broker that was here is gone, and may come back
+                time.sleep(POLL_MS / 1000)
+                return {}
         return polled
 
     def _take(self, lane: Lane, records: list[Any]) -> None:
