@@ -196,7 +196,11 @@ def test_make_shows_what_it_installs(fails: bool, tmp_path: Path) -> None:
     python.write_text(PIP.format(end="echo 'ERROR: no such package' >&2; exit 1" if fails else ""))
     python.chmod(0o755)
     run = subprocess.run(
-        ["make", ".venv/demo.stamp"], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["make", "--no-print-directory", ".venv/demo.stamp"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (run.returncode != 0) == fails == (not (tmp_path / ".venv" / "demo.stamp").exists())
     shown = ["  10 packages: package10", "  12 packages: installing them"]
