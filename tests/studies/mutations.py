@@ -4,7 +4,8 @@
 
 Each mutation is made in a temporary copy of a revision, and the tests run there that should catch
 it; the checkout stays as it is. First, all of these tests run on the copy as it is, where they must
-pass. Prints a table; exits with 1 where a mutation is missed.
+pass. Prints a table; exits with 1 where a mutation is missed. Takes ten minutes with the embedded
+broker, and twice as long where `KAFKA_HOME` is set.
 """
 
 from __future__ import annotations
@@ -145,11 +146,11 @@ MUTATIONS = [
         ),
     ),
     Mutation(
-        "the sink commits the offset of its last record, not of the one after",
-        "stream/sink/lane.py",
-        "return self.records[-1].offset + 1 if",
-        "return self.records[-1].offset if",
-        ("tests/stream/sink/test_lanes.py", "tests/stream/sink/test_sink.py"),
+        "the sink commits one record more than it has written",
+        "stream/sink/sink.py",
+        "if self._commit({place: lane.next for place, lane in lanes.items()}):",
+        "if self._commit({place: lane.next + 1 for place, lane in lanes.items()}):",
+        ("tests/stream/sink/test_sink.py::test_goes_on_where_it_stopped",),
     ),
     Mutation(
         "a sink that was stalled does not ask whether its partitions are still its own",
