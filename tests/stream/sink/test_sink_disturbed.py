@@ -105,9 +105,9 @@ def test_two_sinks_share_the_work(
     folder = tmp_path / "tables"
     with running(settings, folder) as run:
         send(settings, records[:third])
-        wait_for(lambda: any(folder.rglob("*.parquet")))
+        wait_for(lambda: len(run.sink._owned) == PLACES)
         with process(environ, folder) as second:
-            wait_for(lambda: 0 < len(run.sink._lanes) < PLACES)
+            wait_for(lambda: 0 < len(run.sink._owned) < PLACES)
             send(settings, records[third : 2 * third])
             wait_for(lambda: '"wrote"' in log_of(folder).read_text())
             flow.start()
