@@ -57,6 +57,27 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * len(os.sched_getaffinity(0))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let every other process begin with tests that wait for brokers, while the rest compute.
+
+    Each process begins with as many consecutive tests; one that has none left takes others' last.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes == 1:
+        return
+    waiting = [item for item in items if item.get_closest_marker("broker")]
+    rest = [item for item in items if not item.get_closest_marker("broker")]
+    size, starters = len(items) // processes, (processes + 1) // 2
+    share = min(size, -(-len(waiting) // starters))
+    items.clear()
+    for number in range(processes):
+        own = 0 if number % 2 else share
+        items += waiting[:own] + rest[: size - own]
+        waiting, rest = waiting[own:], rest[size - own :]
+    items += waiting + rest
+
+
 @pytest.fixture
 def names() -> brokers.Names:
     """Names of topics and apps that are the test's own."""

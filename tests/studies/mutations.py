@@ -94,8 +94,8 @@ MUTATIONS = [
     Mutation(
         "processes that share the work use all cores each",
         "replay/tune/processes.py",
-        'os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))',
-        "pass",
+        'dict.fromkeys(_THREAD_VARIABLES, "1")',
+        'dict.fromkeys(_THREAD_VARIABLES, "2")',
         ("tests/replay/tune/test_processes.py",),
     ),
     Mutation(
