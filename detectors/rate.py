@@ -1,8 +1,8 @@
 """Rate: how fast does an account ask, and how evenly over the model's classes?
 
-What operators look at first, and a baseline for all other detectors: who copies a model wants many
-answers soon, of every class (Orekondy et al., Knockoff Nets, section 4: a sampler that does not
-cover the classes copies badly). Queries are not looked at, so a patient thief is not seen.
+What operators look at first, and a baseline for all other detectors, from no paper: who copies a
+model wants many answers soon, of every class. Queries are not looked at, so that a patient thief is
+not seen.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Rate(Detector):
         """Give the labels' entropy in nats; an exact sum, whatever the order of the classes."""
         labels = [label for _, label in self._part(end)]
         shares = [count / len(labels) for count in Counter(labels).values()]
-        return -math.fsum(share * math.log(share) for share in shares)
+        return math.fsum(share * math.log(1 / share) for share in shares)
 
     def evidence(self, row: int) -> dict[str, Any]:
         """Say how fast and how even the queries up to `row` were."""

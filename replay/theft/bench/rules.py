@@ -6,6 +6,7 @@ rules are told apart by theirs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
@@ -20,6 +21,7 @@ from gamekeeper.replay.theft.bench.pools import Queries, Rows
 from gamekeeper.replay.tune.calibration.account_rule import threshold
 from gamekeeper.replay.tune.calibration.fitting import fill, read
 from gamekeeper.replay.tune.calibration.start import SECRET
+from gamekeeper.schemas.errors import TraceError
 
 COMBINED: Final = ("prada", *FITTED)
 """The detectors of a profile with networks, which share its alpha."""
@@ -75,13 +77,20 @@ def rules_of(
     * the label of a detector: it alone, with all of alpha;
     * `NAME per query`: one alarm in 10,000 benign queries, were an account to end at its first;
     * `prada W < DELTA`: PRADA's Algorithm 3 at the paper's thresholds.
+
+    Raises `TraceError` where too many accounts are too short for a detector to be ready.
     """
     largest = {name: values.max(axis=1).tolist() for name, values in maxima.items()}
 
     def promising(alpha: Fraction, names: Sequence[str]) -> tuple[DetectorProfile, ...]:
-        return tuple(
-            replace(detectors[name], threshold=threshold(largest[name], alpha)) for name in names
-        )
+        chosen = {name: threshold(largest[name], alpha) for name in names}
+        for name, value in chosen.items():
+            if math.isinf(value):
+                raise TraceError(
+                    f"{name} is never ready in accounts of {life} queries, so that no threshold "
+                    "can be chosen; leave --quick out"
+                )
+        return tuple(replace(detectors[name], threshold=value) for name, value in chosen.items())
 
     found = {"combined": promising(ALPHA / len(COMBINED), COMBINED)}
     for name in detectors:

@@ -10,6 +10,7 @@ from gamekeeper.detectors.catalog import DETECTORS, FITTED
 from gamekeeper.detectors.engine import DetectorProfile, Profile, check_thresholds, resolve
 from gamekeeper.replay.theft.bench.pools import Queries
 from gamekeeper.replay.theft.bench.rules import label, limits, rules_of, watch
+from gamekeeper.schemas.errors import TraceError
 
 NAMES = ("prada", "prada-paper", "prada-v1", "similarity", "likelihood", "ood")
 
@@ -82,3 +83,13 @@ def test_rules_are_profiles_that_the_engine_takes(rules: dict[str, Profile]) -> 
     for name, rule in rules.items():
         assert rule.name == name
         assert check_thresholds(resolve(rule)) == rule
+
+
+def test_a_detector_that_is_never_ready_has_no_threshold(
+    detectors: dict[str, DetectorProfile],
+) -> None:
+    """It is named, with what helps, rather than left out of its rules."""
+    maxima = {name: np.arange(399.0)[:, None] for name in NAMES}
+    maxima["prada-v1"] = np.full((399, 1), -np.inf)
+    with pytest.raises(TraceError, match=r"prada-v1 is never ready in accounts of 150 queries"):
+        rules_of(detectors, maxima, life=150)
