@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+from rich.progress import TimeElapsedColumn
 
 from gamekeeper.replay.cli.options import STARTS_ANEW, detector_option, interruptible, jobs_option
 from gamekeeper.schemas.text import printable
 from gamekeeper.stream.cli.output import json_line, print_table, print_text, table_options, warn
-from gamekeeper.stream.cli.progress import progress
+from gamekeeper.stream.cli.progress import Count, progress
 
 if TYPE_CHECKING:
     from gamekeeper.replay.tune.calibration import Calibration, Maxima, Plan
@@ -96,18 +99,26 @@ def calibrate(
     taken for benign. Each account gives the largest statistic of its first LIFE queries; the
     threshold is high enough among those that at most ALPHA of such accounts ever alarm. What too
     few or too short accounts cannot carry is refused. Accounts held out then measure the rate.
+    `--detector likelihood` fits its density to a fifth of the accounts where inputs are vectors and
+    no --networks are given.
     """
     if networks and profile:
         raise click.UsageError("give --networks or --profile, not both")
     from gamekeeper.replay.tune.calibration import (  # none of these is needed to print help
         Plan,
+        lacks_density,
         start,
         write_profile,
     )
     from gamekeeper.replay.tune.calibration import calibrate as run_calibration
     from gamekeeper.replay.tune.evaluation import cores
 
-    begun = start(out, profile=profile, networks=networks, detectors=detectors, sets=sets)
+    trained: tuple[str, ...] = ()
+    with TemporaryDirectory(prefix="gamekeeper-density-") as folder:
+        if not networks and not profile and lacks_density(detectors):
+            networks = Path(folder)
+            trained = _density(traces, networks, model, life, exclude, exclude_kind, seed)
+        begun = start(out, profile=profile, networks=networks, detectors=detectors, sets=sets)
     plan = Plan(
         alpha=alpha,
         life=life,
@@ -117,6 +128,7 @@ def calibrate(
         exclude=exclude,
         exclude_kinds=exclude_kind,
         fitted=begun.fitted,
+        trained=trained,
     )
     with progress() as bar:
         task = bar.add_task("reading", total=None)
@@ -139,6 +151,45 @@ def calibrate(
         click.echo(json_line(_document(traces, out, plan, result)))
     else:
         _print(out, result)
+
+
+def _density(
+    traces: Sequence[str],
+    out: Path,
+    model: str | None,
+    life: int,
+    exclude: Sequence[str],
+    exclude_kinds: Sequence[str],
+    seed: int,
+) -> tuple[str, ...]:
+    """Fit a density to some accounts' vectors; name them, and say what they are for."""
+    from gamekeeper.replay.tune.calibration.benign_lives import naming
+    from gamekeeper.schemas.errors import ProfileError
+
+    with progress(Count(), TimeElapsedColumn()) as bar:
+        bar.add_task("fitting a density", total=None)
+        try:
+            from gamekeeper.replay.tune.training import fit_own_density  # brings torch
+
+            accounts = fit_own_density(
+                traces,
+                out,
+                model=model,
+                life=life,
+                exclude=exclude,
+                exclude_kinds=exclude_kinds,
+                seed=seed,
+            )
+        except ImportError as error:
+            raise ProfileError(
+                f"likelihood without --networks fits a density, which takes {error.name}: "
+                "pip install 'gamekeeper[train]'"
+            ) from error
+    warn(
+        f"no --networks: a density was fitted to {len(accounts)} accounts, which calibrate nothing "
+        f"more: {naming(accounts)}"
+    )
+    return accounts
 
 
 def _warn(result: Calibration, plan: Plan) -> None:

@@ -18,7 +18,7 @@ from gamekeeper.replay.tune.calibration.profiles import (
     promised,
     write_profile,
 )
-from gamekeeper.replay.tune.calibration.start import Start, start
+from gamekeeper.replay.tune.calibration.start import Start, lacks_density, start
 from gamekeeper.replay.tune.calibration.verify import Verification, verify
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "calibrate",
     "differences",
     "document",
+    "lacks_density",
     "open_profile",
     "options",
     "promised",

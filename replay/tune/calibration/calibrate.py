@@ -38,7 +38,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `alpha` for all detectors together, over the first `life` queries; `held_out` is the share of
     the accounts that only measures; `exclude` names accounts, `exclude_kinds` kinds of traffic.
-    `fitted` names the detectors whose option in `FITTED` is chosen, too.
+    `fitted` names the detectors whose option in `FITTED` is chosen, too, `trained` the accounts
+    that a network was trained on, which are left out.
     """
 
     alpha: float = 0.01
@@ -49,6 +50,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
     exclude_kinds: tuple[str, ...] = ()
     fitted: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ()
 
 
 class Calibration(msgspec.Struct, frozen=True):
@@ -89,7 +91,7 @@ def calibrate(
     with open_trace(paths) as store:
         model = _model(store.lives, base, plan)
         lives = [life for life in store.lives if life.model == model]
-        lives = benign_lives(lives, plan.exclude, plan.exclude_kinds)
+        lives = benign_lives(lives, (*plan.exclude, *plan.trained), plan.exclude_kinds)
         chosen = reaching(lives, plan.life)
         sides = split(chosen, exact(plan.held_out), plan.seed)
         _check_carried(lives, chosen, sides.count(False), plan, len(base.detectors))

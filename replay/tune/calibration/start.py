@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from gamekeeper.detectors.base import LIKELIHOOD
 from gamekeeper.detectors.catalog import DETECTORS, FITTED, options_of
 from gamekeeper.detectors.engine import DetectorProfile, Profile, default_profile, override
 from gamekeeper.replay.tune.calibration.profiles import adopt
@@ -58,6 +59,15 @@ def start(
         and f"{each.detector}.{own.option}" not in given
     )
     return Start(override(begun, sets), folder, fitted)
+
+
+def lacks_density(detectors: Sequence[str]) -> bool:
+    """Say whether a density is all that these detectors need of networks.
+
+    >>> lacks_density(["prada", "likelihood"]), lacks_density(["similarity", "likelihood"])
+    (True, False)
+    """
+    return {DETECTORS[name].feature for name in detectors if name in FITTED} == {LIKELIHOOD}
 
 
 def _without_networks(profile: Path | None, detectors: Sequence[str]) -> Profile:

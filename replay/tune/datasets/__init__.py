@@ -1,6 +1,6 @@
 """Rows to train on, from traces, folders of images, IDX, npz and Parquet: one format per file."""
 
-from gamekeeper.replay.tune.datasets.load import Dataset, load_dataset
+from gamekeeper.replay.tune.datasets.load import Dataset, dataset_of, load_dataset
 from gamekeeper.replay.tune.datasets.pixels import pixels
 
-__all__ = ["Dataset", "load_dataset", "pixels"]
+__all__ = ["Dataset", "dataset_of", "load_dataset", "pixels"]

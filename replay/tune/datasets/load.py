@@ -11,14 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gamekeeper.replay.traces import SAMPLE, SAMPLE_NAME, TraceFile, trace_files
+from gamekeeper.replay.traces import (
+    SAMPLE,
+    SAMPLE_NAME,
+    Life,
+    TraceFile,
+    TraceStore,
+    trace_files,
+)
 from gamekeeper.replay.tune.calibration.benign_lives import naming
 from gamekeeper.replay.tune.datasets.idx import idx_files, idx_parts, is_idx
 from gamekeeper.replay.tune.datasets.images import image_folder, is_image_folder
 from gamekeeper.replay.tune.datasets.npz import npz_parts
 from gamekeeper.replay.tune.datasets.parquet import is_trace, table_parts
 from gamekeeper.replay.tune.datasets.rows import Part, Row, Rows
-from gamekeeper.replay.tune.datasets.trace import Traced, trace_parts
+from gamekeeper.replay.tune.datasets.trace import Traced, life_parts, trace_parts
 from gamekeeper.schemas.errors import TraceError
 
 
@@ -85,6 +92,16 @@ def load_dataset(
         kinds = f" but rows of kind {naming(sorted(met.skipped))}" if met.skipped else ""
         raise TraceError(f"{naming([str(path) for path in paths])}: no benign row{kinds}")
     return _dataset(kept, rows, met)
+
+
+def dataset_of(
+    store: TraceStore, lives: Sequence[Life], *, limit: int | None = None, seed: int = 0
+) -> Dataset:
+    """Make a data set of lives of an open trace, at least one; raises `TraceError`."""
+    rows = Rows(limit, seed)
+    for part in life_parts(store, lives):
+        rows.add(part)
+    return _dataset(rows.sorted(), rows, Traced())
 
 
 def _dataset(kept: Sequence[Row], rows: Rows, met: Traced) -> Dataset:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gamekeeper.replay.traces import TraceFile, read_batches
+from gamekeeper.replay.traces import Life, TraceFile, TraceStore, read_batches
 from gamekeeper.replay.tune.datasets.rows import Part
-from gamekeeper.replay.tune.evaluation import BENIGN
+from gamekeeper.replay.tune.evaluation import BATCH, BENIGN
 from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.tensor import DTYPES
 
@@ -45,6 +45,14 @@ def trace_parts(file: TraceFile, met: Traced, model: str | None) -> Iterator[Par
         ]
         met.models.update(str(name) for name, keep in zip(models, wanted, strict=True) if keep)
         yield from _tensors(file, table.filter(pa.array(wanted)))
+
+
+def life_parts(store: TraceStore, lives: Sequence[Life]) -> Iterator[Part]:
+    """Read lives of an open trace; an account is a group."""
+    for life in lives:
+        for stretch in store.stretches(life, BATCH):
+            inputs, labels = stretch.batch.inputs, stretch.batch.labels.astype(np.int64)
+            yield Part(life.trace, inputs, labels, [f"{life.trace}/{life.account}"] * len(labels))
 
 
 def _tensors(file: TraceFile, rows: pa.Table) -> Iterator[Part]:

@@ -3,6 +3,7 @@
 from gamekeeper.replay.tune.training.figures import LEVELS
 from gamekeeper.replay.tune.training.loop import Step
 from gamekeeper.replay.tune.training.networks import FEATURES, SCORES, Feature, Score, Size
+from gamekeeper.replay.tune.training.own_density import fit_own_density
 from gamekeeper.replay.tune.training.split import split
 from gamekeeper.replay.tune.training.train import REPORT, Report, Trained, TrainPlan, train
 
@@ -18,6 +19,7 @@ __all__ = [
     "Step",
     "TrainPlan",
     "Trained",
+    "fit_own_density",
     "split",
     "train",
 ]
