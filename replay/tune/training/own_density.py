@@ -45,8 +45,8 @@ def fit_own_density(
         names = sorted({each.account for each in lives})
         if len(names) < 2:  # one to learn from, one to calibrate on
             raise TraceError(
-                f"{len(names)} of the accounts reach {life} queries: a density is fitted to some and "
-                "calibrated on others; record more, or use a shorter --life"
+                f"{len(names)} of the accounts reach {life} queries: a density is fitted to some "
+                "and calibrated on others; record more, or use a shorter --life"
             )
         _check_vectors(store, lives[0])
         order = np.random.default_rng(seed).permutation(len(names))
