@@ -1,11 +1,13 @@
 """Everything that knows a Kafka cluster: settings, security, clients, topics, a broker of our own.
 
-`settings` reads the environment for all parts; `topics` compares and makes the topics; `reader`
-reads one; `broker` runs the embedded one.
+`settings` reads the environment for all parts; `topics` compares and makes the topics, `lives`
+tells them from those that had their names before; `reader` reads one; `broker` runs the embedded
+one.
 """
 
 from gamekeeper.stream.kafka.broker import HOST, EmbeddedBroker, LoopbackBroker, free_port
 from gamekeeper.stream.kafka.clients import admin, broker_errors, consumer, producer
+from gamekeeper.stream.kafka.lives import reaches, topic_ids
 from gamekeeper.stream.kafka.reader import (
     Record,
     Start,
@@ -38,6 +40,8 @@ __all__ = [
     "open_topic",
     "plan",
     "producer",
+    "reaches",
     "require_topic",
+    "topic_ids",
     "variables",
 ]

@@ -16,7 +16,12 @@ from gamekeeper.stream.kafka.settings import MAX_MESSAGE_BYTES, Settings
 # A verdict's tombstone, and a state row's, must outlive the longest stop of a reader.
 DELETE_RETENTION_MS = 7 * 24 * 3600 * 1000
 MAX_BYTES = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+# So long a changelog keeps all that was written: a late row of an earlier owner, and the fence that
+# tells it from a good one (see `gamekeeper.stream.worker.changelog`), are there in each restore
+# until the events that they came of have been applied again.
+COMPACTION_LAG_MS = 3600 * 1000
 COMPACTED = {"cleanup.policy": "compact", "delete.retention.ms": str(DELETE_RETENTION_MS)}
+LAG = {"min.compaction.lag.ms": str(COMPACTION_LAG_MS)}
 
 Act = Literal["keep", "create", "grow", "configure", "warn", "refuse"]
 
@@ -54,7 +59,7 @@ def wanted(settings: Settings) -> list[Topic]:
         Topic(topics.verdicts, *counts, COMPACTED),
         Topic(topics.scores, *counts),
         Topic(topics.dead_letters, *counts, MAX_BYTES),
-        Topic(settings.changelog, *counts, {**COMPACTED, **MAX_BYTES}),
+        Topic(settings.changelog, *counts, {**COMPACTED, **LAG, **MAX_BYTES}),
     ]
 
 

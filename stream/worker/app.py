@@ -24,7 +24,7 @@ from gamekeeper.stream.logs import configure
 from gamekeeper.stream.profile_files import load_networks, load_profile
 from gamekeeper.stream.worker.consumer import Transport
 from gamekeeper.stream.worker.health import Health
-from gamekeeper.stream.worker.memory_store import SCHEME
+from gamekeeper.stream.worker.local_stores import MEMORY, ROCKSDB
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.worker import Watcher
 
@@ -36,7 +36,7 @@ MAX_FETCH = 4 * 2**20
 # A dead letter is as large as what came in, and that was as large as the topic allowed.
 MAX_REQUEST = 64 * 2**20
 # RocksDB, per partition. Faust's defaults would take 2 GiB of cache and 192 MiB of buffers each.
-ROCKSDB = {
+ROCKSDB_OPTIONS = {
     "block_cache_size": 16 * 2**20,
     "write_buffer_size": 16 * 2**20,
     "max_write_buffer_number": 2,
@@ -102,7 +102,7 @@ def build(settings: Settings) -> GamekeeperApp:
         key_type=bytes,
         value_type=bytes,
         partitions=settings.partitions,
-        options=dict(ROCKSDB) if settings.store == "rocksdb" else None,
+        options=dict(ROCKSDB_OPTIONS) if settings.store == "rocksdb" else None,
     )
     app.watcher = Watcher(app, table, settings, _engine(settings), metrics)
     app.health = Health(metrics, app.watcher.obstacle, settings.http_host, settings.http_port)
@@ -118,6 +118,7 @@ def build(settings: Settings) -> GamekeeperApp:
         # offsets, and then empties the queues: what had come meanwhile is lost, or acknowledged
         # out of order. Faust itself starts the flow again after that.
         app.consumer.stop_flow()
+        app.watcher.tenures.restored()
 
     @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
     async def release(*_: object, **__: object) -> None:
@@ -136,7 +137,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         # Faust wants it to be at least the session timeout.
         "broker_request_timeout": max(60.0, settings.session_timeout),
         "broker_commit_interval": 1.0,
-        "store": f"{SCHEME if settings.store == 'memory' else settings.store}://",
+        "store": f"{MEMORY if settings.store == 'memory' else ROCKSDB}://",
         "datadir": settings.data_dir,
         "topic_partitions": settings.partitions,
         "topic_replication_factor": settings.replication,

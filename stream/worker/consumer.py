@@ -2,13 +2,13 @@
 
 After every restore Faust goes back to the committed offsets, because records of the queries topic
 may have been fetched and thrown away meanwhile. Where nothing has been committed yet, as after a
-crash within the first second of an app's life, aiokafka does not move at all: here it then goes
-back to the beginning.
+crash within the first second of an app's life, aiokafka does not move at all; and what is committed
+may count in another life of the topic. So `tenures` says where to go.
 
 Faust restores state up to the end offset that the broker tells, and state is whole only if that is
 after everything written before. It may not be: an earlier owner's last rows can still be on their
 way to the replicas, and the embedded broker tells the offset after the first record of the last
-batch. So a record is written behind them first and waited for.
+batch. So a record is written behind them first and waited for: the mark of a tenure.
 
 Faust takes a worker for the owner of its partitions until it hears otherwise. One that was stopped
 for longer than its session, by SIGSTOP or in a frozen container, hears of it too late: whatever it
@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from faust.transport.drivers import aiokafka
 
-FENCE = b"end"
-"""Key of the record that marks a changelog's end; no row's, these are MessagePack arrays."""
+from gamekeeper.stream.worker.changelog import MARK
+
 ASK_AGAIN = 0.1  # seconds
 
 
@@ -37,11 +38,13 @@ class Consumer(aiokafka.Consumer):  # type: ignore[misc]  # Faust is not followe
     async def seek_to_committed(self) -> Mapping[Any, int | None]:
         """Go to the committed offsets; to the beginning where there is none."""
         committed: Mapping[Any, int | None] = await super().seek_to_committed()
-        changelogs = self.app.tables.changelog_topics
-        fresh = [tp for tp, at in committed.items() if not at and tp.topic not in changelogs]
-        if fresh:
-            await self.seek_wait(await self.earliest_offsets(*fresh))
-        return committed
+        starts = await self.app.watcher.tenures.starts(
+            committed, self.earliest_offsets, super().highwaters
+        )
+        elsewhere = {tp: at for tp, at in starts.items() if at != committed[tp]}
+        if elsewhere:
+            await self.seek_wait(elsewhere)
+        return {**committed, **starts}
 
     async def owns(self, generation: int) -> bool:
         """Ask the broker whether this worker is a member of its group in a generation.
@@ -61,11 +64,14 @@ class Consumer(aiokafka.Consumer):  # type: ignore[misc]  # Faust is not followe
         return heard
 
     async def highwaters(self, *partitions: Any) -> Mapping[Any, int]:
-        """Give the end offsets of changelogs, after everything that was written before."""
-        send = self.app.producer.send
-        sent = [await send(tp.topic, FENCE, b"", tp.partition, None, None) for tp in partitions]
-        for each in sent:
-            await each
+        """Give the end offsets of changelogs, after everything that was written before.
+
+        Tenures of those that this worker is to work on begin.
+        """
+        send, generation = self.app.producer.send, self.app.consumer_generation_id
+        sent = [await send(tp.topic, MARK, b"", tp.partition, None, None) for tp in partitions]
+        marks = {tp: (await each).offset for tp, each in zip(partitions, sent, strict=True)}
+        await self.app.watcher.tenures.take(marks, partial(self.owns, generation))
         ends: Mapping[Any, int] = await super().highwaters(*partitions)
         return ends
 

@@ -90,6 +90,12 @@ class Metrics:
             "Accounts begun anew because their stored rows could not be read.",
             registry=registry,
         )
+        self.unread = Counter(
+            "gamekeeper_records_lost",
+            "Records of the queries topic that were gone before they were read: expired, or cut "
+            "off the log.",
+            registry=registry,
+        )
         self.recovering = Gauge(
             "gamekeeper_recovering",
             "1 while state is being restored or partitions are changing hands, else 0.",

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.exceptions import FaustError
 
 from gamekeeper.stream.kafka import Topics
+from gamekeeper.stream.worker.changelog import record_key
 from gamekeeper.stream.worker.dead_letters import DeadLetter
 from gamekeeper.stream.worker.store import Row
 
@@ -27,7 +28,8 @@ class _Written:
     __slots__ = ("key", "offset", "partition", "tp", "value")
 
     def __init__(self, row: Row, metadata: Any) -> None:
-        _, self.partition, self.key, self.value = row
+        self.partition, self.value = row.partition, row.value
+        self.key = record_key(row.key, row.epoch)
         self.tp = metadata.topic_partition
         self.offset = metadata.offset
 
@@ -70,12 +72,22 @@ class Outbox:
     async def _send_letter(self, topic: str, letter: DeadLetter) -> None:
         await (await self._send(topic, letter.key, letter.value, headers=letter.headers()))
 
-    async def save(self, rows: Sequence[Row]) -> None:
-        """Write rows to the changelog, in their order, and then to the local store."""
+    async def write(self, rows: Sequence[Row]) -> list[Any]:
+        """Write rows to the changelog, in their order; what `keep` then takes."""
         topic = self._table.changelog_topic_name
-        futures = [await self._send(topic, row.key, row.value, row.partition) for row in rows]
+        futures = [
+            await self._send(topic, record_key(row.key, row.epoch), row.value, row.partition)
+            for row in rows
+        ]
         metadata = await _settled(futures)
-        written = [_Written(row, each) for row, each in zip(rows, metadata, strict=True)]
+        return [_Written(row, each) for row, each in zip(rows, metadata, strict=True)]
+
+    def keep(self, written: Sequence[Any]) -> None:
+        """Bring the local store to where the changelog is.
+
+        The caller knows that nobody else has written to the changelog meanwhile: else the store
+        would be ahead of what it has not read.
+        """
         self._table.data.apply_changelog_batch(written, to_key=_same, to_value=_same)
 
     async def _send(

@@ -5,23 +5,26 @@ Keys are MessagePack arrays: `[account, model]` for the header, `[account, model
 number]` for a segment. The header names the live range of each log; rows outside it do not count.
 
 Rows go to the changelog partition of the account's events in this order: new segments, the header,
-then deletions of segments that the detector has forgotten. The changelog keeps that order, so what
-survives a crash is a prefix of it:
+then deletions of segments that the detector has forgotten, and of the header that an earlier owner
+of the partition wrote (see `changelog`). The changelog keeps that order, so what survives a crash
+is a prefix of it:
 
 * A header's segments were written before it, and are deleted only after a later header that does
   not need them. Every header that can survive finds all of its segments.
 * Segments beyond the surviving header are leftovers of a batch that was not finished. Its events
   are delivered again, and the numbers are given out again.
 * The header holds the last offset applied. Events up to it are not applied again. It says nothing
-  about another topic's events: where the service has been told to read another one, the account
-  goes on from its state with the first of them.
+  about another topic's events, nor about those of another life of the topic: where the service has
+  been told to read another one, or the topic was made anew, the account goes on from its state with
+  the first of them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -29,23 +32,25 @@ import msgspec
 from gamekeeper.detectors.base import Segment
 from gamekeeper.detectors.engine import Account, Engine, Key, Profile, Source
 from gamekeeper.schemas.errors import StateError
+from gamekeeper.stream.worker.changelog import Stored, Tenure
 from gamekeeper.stream.worker.footprint import footprint
 
 CODEC = 1
 # Kafka's default limit of a record is 1 MiB; larger segments are cut into rows of this size.
 MAX_ROW = 512 * 2**10
 
-Get = Callable[[bytes], bytes | None]
+Get = Callable[[bytes], Stored | None]
 """Reads a row by its key; None where there is none."""
 
 
 class Row(NamedTuple):
-    """A row to be written: a None value deletes it."""
+    """A row to be written, by the tenure of an epoch; a None value deletes the one it wrote."""
 
-    kind: Literal["header", "segment", "delete"]
+    kind: Literal["header", "segment", "delete", "life"]
     partition: int
     key: bytes
     value: bytes | None
+    epoch: int
 
 
 class _Range(msgspec.Struct, array_like=True):
@@ -64,9 +69,21 @@ class _Range(msgspec.Struct, array_like=True):
         for number in range(self.first, self.next):
             yield _segment_key(key, self.detector, self.log, number)
 
+    def leftovers(self, key: Key, get: Get) -> Iterator[tuple[bytes, int]]:
+        """Find what a batch that was not finished has left beyond the range, and its epochs."""
+        for number in itertools.count(self.next):
+            row = _segment_key(key, self.detector, self.log, number)
+            found = get(row)
+            if found is None:
+                return
+            yield row, found.epoch
+
 
 class _Header(msgspec.Struct, array_like=True):
-    """The header row: `offset` is the last one of the source partition that was applied."""
+    """The header row: `offset` is the last one of the source partition that was applied.
+
+    `life` is the topic's, in which the offset counts; earlier builds knew of none.
+    """
 
     codec: int
     topic: str
@@ -74,6 +91,7 @@ class _Header(msgspec.Struct, array_like=True):
     offset: int
     ranges: list[_Range]
     account: bytes
+    life: int = 0
 
 
 class _Piece(msgspec.Struct, array_like=True):
@@ -90,11 +108,12 @@ _decode_piece = msgspec.msgpack.Decoder(_Piece).decode
 
 
 class _Log:
-    """The live rows of one log in memory: the end of row `first + i` is `ends[i]`."""
+    """The live rows of one log in memory: row `first + i` ends at `ends[i]`, of `epochs[i]`."""
 
     def __init__(self, first: int = 0) -> None:
         self.first = first
         self.ends: deque[int] = deque()
+        self.epochs: deque[int] = deque()
 
     @property
     def next(self) -> int:
@@ -107,8 +126,9 @@ class Entry:
     `bytes` is what it held in memory when it was last weighed.
     """
 
-    def __init__(self, key: Key, profile: Profile, source: Source) -> None:
+    def __init__(self, key: Key, profile: Profile, source: Source, tenure: Tenure) -> None:
         self.key = key
+        self._tenure = tenure
         self.account = Account(profile)
         self.topic = source.topic
         self.partition = source.partition
@@ -117,15 +137,17 @@ class Entry:
         self._weigh_at = 0
         self._setups = {each.detector: _digest(profile.setup(each)) for each in profile.detectors}
         self._logs: dict[tuple[str, str], _Log] = {}
-        self._useless: list[bytes] = []
+        self._useless: list[tuple[bytes, int]] = []
+        self._written: int | None = None  # the epoch that the stored header is of
 
-    def restore(self, stored: bytes, get: Get) -> None:
+    def restore(self, stored: Stored, get: Get) -> None:
         """Take over the header row's account; `StateError` where rows cannot be read.
 
         Rows of another partition are not this account's: another sequence of events made them.
         """
+        self._written = stored.epoch
         try:
-            header = _decode_header(stored)
+            header = _decode_header(stored.data)
             if header.codec != CODEC:
                 raise StateError(f"row has codec {header.codec}; this version reads {CODEC}")
             if header.partition != self.partition:
@@ -133,8 +155,8 @@ class Entry:
             self.account.load(header.account, list(self._segments(header.ranges, get)))
         except (msgspec.MsgspecError, StateError) as error:
             raise StateError(f"account {self.key[0]!r}, model {self.key[1]!r}: {error}") from error
-        if header.topic == self.topic:  # another one's offsets count something else
-            self.offset = header.offset
+        if (header.topic, header.life) == (self.topic, self._tenure.life):
+            self.offset = header.offset  # another one's offsets count something else
 
     def _segments(self, ranges: Iterable[_Range], get: Get) -> Iterator[tuple[str, Segment]]:
         """Read all live segments, noting where they are."""
@@ -142,16 +164,20 @@ class Entry:
             if self._setups.get(each.detector) != each.setup:
                 # The detector starts afresh: numbers go on, so that new rows keep clear of these.
                 self._logs[each.detector, each.log] = _Log(each.next)
-                self._useless.extend(each.keys(self.key))
+                found = ((row, get(row)) for row in each.keys(self.key))
+                self._useless.extend((row, there.epoch) for row, there in found if there)
                 continue
+            beyond = each.leftovers(self.key, get)
+            self._useless.extend(left for left in beyond if left[1] != self._tenure.epoch)
             log = self._logs[each.detector, each.log] = _Log(each.first)
             data = b""
             for row in each.keys(self.key):
                 stored = get(row)
                 if stored is None:
                     raise StateError(f"row {log.next} of {each.detector}'s {each.log} is missing")
-                piece = _decode_piece(stored)
+                piece = _decode_piece(stored.data)
                 log.ends.append(piece.end)
+                log.epochs.append(stored.epoch)
                 data += piece.data
                 if not piece.more:
                     yield each.detector, Segment(each.log, piece.end, data)
@@ -159,16 +185,22 @@ class Entry:
 
     def rows(self) -> Iterator[Row]:
         """Give the rows that store all that changed since the last call, in their order."""
+        partition, epoch = self.partition, self._tenure.epoch
         for detector, segment in self.account.drain():
             log = self._logs.setdefault((detector, segment.log), _Log())
             for piece in _pieces(segment):
                 row_key = _segment_key(self.key, detector, segment.log, log.next)
-                yield Row("segment", self.partition, row_key, _encode(piece))
+                yield Row("segment", partition, row_key, _encode(piece), epoch)
                 log.ends.append(segment.end)
+                log.epochs.append(epoch)
         self._useless.extend(self._forgotten())
-        yield Row("header", self.partition, _encode(self.key), _encode(self._header()))
-        for key in self._useless:
-            yield Row("delete", self.partition, key, None)
+        header = _encode(self.key)
+        if self._written not in (None, epoch):
+            self._useless.append((header, self._written))
+        self._written = epoch
+        yield Row("header", partition, header, _encode(self._header()), epoch)
+        for key, writer in self._useless:
+            yield Row("delete", partition, key, None, writer)
         self._useless = []
 
     def weigh(self) -> None:
@@ -184,14 +216,15 @@ class Entry:
             if detector in self._setups
         ]
         account = self.account.header()
-        return _Header(CODEC, self.topic, self.partition, self.offset, ranges, account)
+        life = self._tenure.life
+        return _Header(CODEC, self.topic, self.partition, self.offset, ranges, account, life)
 
-    def _forgotten(self) -> Iterator[bytes]:
-        """Take forgotten rows out of the live ranges; give their keys."""
+    def _forgotten(self) -> Iterator[tuple[bytes, int]]:
+        """Take forgotten rows out of the live ranges; give their keys and epochs."""
         for (detector, name), position in self.account.horizon().items():
             log = self._logs.get((detector, name))
             while log and log.ends and log.ends[0] <= position:
-                yield _segment_key(self.key, detector, name, log.first)
+                yield _segment_key(self.key, detector, name, log.first), log.epochs.popleft()
                 log.ends.popleft()
                 log.first += 1
 
@@ -201,10 +234,14 @@ class Store:
 
     `limit` bounds the hot accounts after `evict()`, and `max_bytes` what they hold in memory, but
     for the one used last and for what each has grown by since it was weighed, about a quarter.
+    `tenures` has the partitions that are this worker's.
     """
 
-    def __init__(self, engine: Engine, limit: int, max_bytes: int) -> None:
+    def __init__(
+        self, engine: Engine, limit: int, max_bytes: int, tenures: Mapping[int, Tenure]
+    ) -> None:
         self._engine = engine
+        self._tenures = tenures
         self._limit = limit
         self._max_bytes = max_bytes
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
@@ -224,7 +261,7 @@ class Store:
         """
         entry = self._entries.get(key)
         if entry is None or entry.partition != source.partition:
-            entry = Entry(key, self._engine.profile, source)
+            entry = self._entry(key, source)
             stored = get(_encode(key))
             if stored is not None:
                 entry.restore(stored, get)
@@ -235,9 +272,12 @@ class Store:
 
     def renew(self, key: Key, source: Source) -> Entry:
         """Begin the account anew, whatever its rows say; they will be written over."""
-        entry = Entry(key, self._engine.profile, source)
+        entry = self._entry(key, source)
         self._put(entry)
         return entry
+
+    def _entry(self, key: Key, source: Source) -> Entry:
+        return Entry(key, self._engine.profile, source, self._tenures[source.partition])
 
     def _put(self, entry: Entry) -> None:
         self.forget(entry.key)

@@ -26,10 +26,12 @@ from gamekeeper.schemas.scores import encode_scores
 from gamekeeper.schemas.verdict import Verdict
 from gamekeeper.stream.kafka import Settings
 from gamekeeper.stream.worker.batching import Batches, current
+from gamekeeper.stream.worker.changelog import stored
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.outbox import Outbox
 from gamekeeper.stream.worker.scoring import Records, Scored, Scorer
-from gamekeeper.stream.worker.store import Store
+from gamekeeper.stream.worker.store import Row, Store
+from gamekeeper.stream.worker.tenures import Tenures
 
 log = structlog.get_logger("gamekeeper.stream")
 
@@ -53,11 +55,12 @@ class Watcher:
         self._watches = engine.profile.watches
         self._features = engine.profile.features
         self._metrics = metrics
-        self._store = Store(engine, settings.hot_accounts, settings.hot_bytes)
-        self._scorer = Scorer(
-            engine, self._store, lambda key: table.data.get(key), current, metrics
-        )
         self._outbox = Outbox(app, table, settings.topics)
+        self.tenures = Tenures(app, table, settings, self._outbox, metrics)
+        self._store = Store(engine, settings.hot_accounts, settings.hot_bytes, self.tenures.held)
+        self._scorer = Scorer(
+            engine, self._store, lambda key: stored(table.data.get(key)), current, metrics
+        )
         self._batches: Batches | None = None
         self._running: asyncio.Task[None] | None = None
         self._closing = False
@@ -102,6 +105,8 @@ class Watcher:
     async def _work(self, events: list[Any]) -> None:
         generation = self._app.consumer_generation_id
         events = [event for event in events if event.message.generation_id == generation]
+        if any(event.message.partition not in self.tenures.held for event in events):
+            raise LostPartitionsError  # before they were taken over
         for part in _parts(events):
             for records in self._scorer.read(part):
                 if self._leaving or self._closing:
@@ -117,7 +122,7 @@ class Watcher:
         await self._hold(generation)
         await self._tell(scored)
         await self._hold(generation)
-        await self._outbox.save(scored.rows)
+        await self._save(scored.rows, generation)
         for event in records.events:
             event.ack()
         self._count(records.events, scored)
@@ -125,19 +130,36 @@ class Watcher:
         self._metrics.hot_accounts.set(len(self._store))
         self._metrics.hot_bytes.set(self._store.bytes)
 
+    async def _save(self, rows: list[Row], generation: int) -> None:
+        """Write rows, and delete those that are of no use once the others are known to count.
+
+        A worker whose partitions went to another one meanwhile may have written too late: what it
+        then wrote is left aside when state is restored. It must not have it in its own store, nor
+        delete what a header before that still needs.
+        """
+        new = [row for row in rows if row.kind != "delete"]
+        old = [row for row in rows if row.kind == "delete"]
+        for part in filter(None, (new, old)):
+            written = await self._outbox.write(part)
+            await self._hold(generation)
+            self._outbox.keep(written)
+
     async def _hold(self, generation: int) -> None:
         """Raise `LostPartitionsError` unless the partitions are still this worker's.
 
         That this worker has heard of nothing else is not enough, as it may have been stopped for
-        longer than its session. For a session from the moment it asked, the broker gives them to no
-        other; of that, half is left for the writes that follow.
+        longer than its session. From the moment it asked, the broker gives them to no other for a
+        session, or for as long as it waits for members where the group changes; of that, half is
+        left for the writes that follow.
         """
         now = time.monotonic()
         if self._app.consumer_generation_id == generation:
             if now < self._held_until:
                 return
             if await self._app.consumer.owns(generation):
-                self._held_until = now + self._settings.session_timeout / 2
+                settings = self._settings
+                sure = min(settings.session_timeout, settings.rebalance_timeout)
+                self._held_until = now + sure / 2
                 return
         self._held_until = 0.0
         raise LostPartitionsError
@@ -193,6 +215,7 @@ class Watcher:
         finally:
             self._leaving = False
         self._store.clear()
+        self.tenures.clear()
         self._held_until = 0.0
         if self._positions:
             log.info("let go of all partitions")

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -69,6 +70,21 @@ async def stop(self, scored):
     if len(calls) == 5:
         os.kill(os.getpid(), signal.SIGSTOP)
 Watcher._tell = stop
+"""
+STALLED = """
+import os, signal
+from gamekeeper.stream.worker.outbox import Outbox
+write = Outbox.write
+calls = []
+async def stall(self, rows):
+    calls.extend(row for row in rows[-1:] if row.kind == "header")
+    if len(calls) != 5 or rows[-1] is not calls[-1]:
+        return await write(self, rows)
+    cut = len(rows) {cut}
+    written = await write(self, rows[:cut])
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return written + await write(self, rows[cut:])
+Outbox.write = stall
 """
 
 
@@ -304,6 +320,49 @@ def test_a_worker_that_was_stopped_writes_nothing_late(
     with Worker(third):
         wait_for(lambda: all_applied(settings))
     assert found(settings) == expected(settings)
+
+
+@pytest.mark.parametrize(
+    ("cut", "rows"), [("// 2", 1), ("- 1", 1), ("- 1", 1500)], ids=["half", "header", "large"]
+)
+def test_what_is_left_of_a_save_may_come_late(
+    environ: dict[str, str], tmp_path: Path, cut: str, rows: int
+) -> None:
+    """A worker is cut off in a save; its other rows land behind its successor's, and count not."""
+    environ["GAMEKEEPER_BATCH_EVENTS"] = "50"
+    settings = prepare(environ)
+    trace = make_trace(1200)
+    large = [(key, _widened(value, rows)) for key, value in trace[300:303]]
+    trace[300:303] = trace[300:303] if rows == 1 else large
+    half = len(trace) // 2
+    send(settings, trace[:half])
+    second, third = (
+        {**environ, "GAMEKEEPER_DATA_DIR": str(tmp_path / name)} for name in ("second", "third")
+    )
+    stalled = STALLED.format(cut=cut)
+    with Worker(environ, [sys.executable, "-c", stalled + SERVE]) as sleeper:
+        wait_for(sleeper.stopped)
+        with Worker(second) as heir:
+            wait_for(lambda: all_applied(settings))
+            sleeper.wake()
+            wait_for(lambda: "changed hands" in sleeper.logged())
+            wait_for(lambda: sleeper.ready() and heir.ready())
+    with Worker(third) as restored:
+        wait_for(restored.ready)
+        assert "too late were left aside" in restored.logged()
+        send(settings, trace[half:])
+        wait_for(lambda: all_applied(settings))
+    assert found(settings) == expected(settings)
+
+
+def _widened(value: bytes | None, rows: int) -> bytes:
+    """Give an event many rows, which are segments of the state."""
+    event = decode_event(value or b"")
+    inputs = np.random.default_rng(0).gamma(0.5, size=(rows, 16)).astype(np.float32)
+    labels = [number % 3 for number in range(rows)]
+    return encode_event(
+        msgspec.structs.replace(event, inputs=Tensor.from_array(inputs), labels=labels)
+    )
 
 
 def broken(good: Record, chance: random.Random) -> Record:

@@ -19,6 +19,7 @@ from gamekeeper.detectors.engine import DetectorProfile, Engine, Profile, resolv
 from gamekeeper.schemas.event import QueryEvent, encode_event, event_key
 from gamekeeper.schemas.tensor import Tensor
 from gamekeeper.schemas.verdict import decode_verdict
+from gamekeeper.stream.worker.changelog import Stored, Tenure
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.scoring import Scored, Scorer
 from gamekeeper.stream.worker.store import Store
@@ -104,9 +105,9 @@ class Bench:
         engine = Engine(
             resolve(Profile(name="test", model=model, detectors=detectors)), [self.network]
         )
-        self.rows: dict[bytes, bytes] = {}
+        self.rows: dict[bytes, Stored] = {}
         self.metrics = Metrics()
-        self.store = Store(engine, 100, 2**30)
+        self.store = Store(engine, 100, 2**30, {0: Tenure(1, 0)})
         self.scorer = Scorer(
             engine, self.store, self.rows.get, lambda _: nullcontext(), self.metrics
         )
@@ -136,7 +137,9 @@ class Bench:
             fresh = self.scorer.score(part)
             scored.add(fresh)
             scored.skipped += fresh.skipped
-        self.rows.update({row.key: row.value for row in scored.rows if row.value is not None})
+        self.rows.update(
+            {row.key: Stored(1, row.value) for row in scored.rows if row.value is not None}
+        )
         return scored
 
     def count(self, account: str = "alice") -> int:
@@ -281,7 +284,7 @@ def test_damaged_state_starts_anew() -> None:
     bench = Bench()
     bench.score(*[bench.record() for _ in range(3)])
     [key] = bench.rows
-    bench.rows[key] = b"garbled"
+    bench.rows[key] = Stored(1, b"garbled")
     bench.store.clear()
     scored = bench.score(bench.record())
     assert [outcome.first for outcome in scored.outcomes] == [0]

@@ -1,0 +1,171 @@
+"""The topic that the worker reads may be another one than before: nothing is skipped unread."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from kafka import TopicPartition
+
+from gamekeeper.detectors.engine import Arrival, Engine, Source
+from gamekeeper.schemas.event import decode_event
+from gamekeeper.schemas.verdict import decode_verdict, encode_verdict
+from gamekeeper.stream.kafka import Settings, admin, apply, reaches, topic_ids
+from gamekeeper.stream.profile_files import load_profile
+from gamekeeper.stream.worker.lives import Life, Log, begin
+from support.brokers import Broker, Names, kinds
+from support.crashing import PROFILE, make_trace
+from support.workers import Worker, all_applied, environ_for, prepare, read, send, wait_for
+
+SEEN = Life(3, "one")
+
+
+@pytest.mark.parametrize(
+    ("known", "log", "life", "offset", "lost"),
+    [
+        (None, Log("one", None, 0, 0), Life(0, "one"), 0, 0),
+        (None, Log("one", 5, 0, 9), Life(0, "one"), 5, 0),
+        (SEEN, Log("one", 5, 0, 9), SEEN, 5, 0),
+        (SEEN, Log("one", None, 4, 9), SEEN, 4, 0),
+        (SEEN, Log("one", 5, 7, 9), SEEN, 7, 2),  # expired
+        (SEEN, Log("one", 12, 0, 9), Life(8, "one"), 9, 3),  # cut off
+        (SEEN, Log("two", None, 0, 9), Life(8, "two"), 0, 0),  # made anew
+        (SEEN, Log("two", 12, 2, 9), Life(8, "two"), 2, 0),
+        (SEEN, Log("two", 5, 0, 9), Life(8, "two"), 5, 0),  # a mirror's, or an operator's
+        (SEEN, Log("two", 5, 7, 9), Life(8, "two"), 7, 2),
+        (SEEN, Log("", 5, 0, 9), SEEN, 5, 0),  # a broker without ids
+        (Life(3, ""), Log("", 12, 0, 9), Life(8, ""), 9, 3),
+        (Life(3, ""), Log("one", 5, 0, 9), SEEN, 5, 0),  # upgraded since
+    ],
+)
+def test_where_reading_goes_on(
+    known: Life | None, log: Log, life: Life, offset: int, lost: int
+) -> None:
+    """At what is committed in the same life; else loudly where nothing is skipped."""
+    begun = begin(known, log, 8)
+    assert (begun.life, begun.offset, begun.lost) == (life, offset, lost)
+    quiet = life.number == (known or Life()).number and not lost
+    assert bool(begun.told) != quiet
+
+
+@pytest.fixture
+def environ(broker: Broker, names: Names, tmp_path: Path) -> dict[str, str]:
+    """A worker's environment with the test's own topics, and a profile that alarms often."""
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps(PROFILE))
+    environ = environ_for(broker.address, names.environ, tmp_path / "data")
+    return {**environ, "GAMEKEEPER_PROFILE": str(profile)}
+
+
+def score(settings: Settings, engine: Engine) -> dict[str, bytes]:
+    """Score what lies on the queries topic offline: verdict id to what must be on the topic."""
+    verdicts: dict[str, bytes] = {}
+    for record in read(settings, settings.topics.queries):
+        source = Source(record.topic, record.partition, record.offset)
+        event = decode_event(record.value or b"")
+        for outcome in engine.process([Arrival(event, source)]):
+            verdicts.update({each.id: encode_verdict(each) for each in outcome.verdicts})
+    return verdicts
+
+
+def found(settings: Settings) -> dict[str, bytes]:
+    """Read the verdicts topic: id to what is there."""
+    records = read(settings, settings.topics.verdicts)
+    return {decode_verdict(each.value).id: each.value for each in records}
+
+
+def remake(settings: Settings, *topics: str) -> None:
+    """Delete topics, and make them anew once they are gone."""
+    before = topic_ids(settings, topics)
+    with admin(settings) as client:
+        client.delete_topics(list(topics))
+    wait_for(lambda: not topic_ids(settings, topics))
+    apply(settings)
+    wait_for(lambda: len(topic_ids(settings, topics)) == len(topics))
+    assert not before.items() & topic_ids(settings, topics).items()
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("store", ["memory", "rocksdb"])
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
+    environ: dict[str, str], store: str
+) -> None:
+    """Accounts go on from their state; the log and the next restart know of the new life."""
+    environ["GAMEKEEPER_STORE"] = store
+    settings = prepare(environ)
+    engine = Engine(load_profile(Path(settings.profile)))
+    first, second, third = make_trace(600), make_trace(500, seed=1), make_trace(300, seed=2)
+    send(settings, first)
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings))
+        assert worker.terminate() == 0
+    expected = score(settings, engine)
+    remake(settings, settings.topics.queries)
+    send(settings, second)
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings))
+        assert "made anew; reading from its beginning" in worker.logged()
+        assert worker.terminate() == 0
+    with Worker(environ) as worker:
+        wait_for(worker.ready)
+        send(settings, third)
+        wait_for(lambda: all_applied(settings))
+        assert "made anew" not in worker.logged()
+    expected |= score(settings, engine)
+    assert found(settings) == expected
+
+
+@pytest.mark.broker
+def test_a_changelog_that_was_made_anew_is_not_mixed_with_what_is_kept_here(
+    environ: dict[str, str],
+) -> None:
+    """Queries and changelog are new, RocksDB is not: it is thrown away, and said so."""
+    settings = prepare(environ)
+    send(settings, make_trace(600))
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings))
+        assert worker.terminate() == 0
+    remake(settings, settings.topics.queries, settings.changelog, settings.topics.verdicts)
+    send(settings, make_trace(400, seed=1))
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings))
+        assert "the changelog was made anew" in worker.logged()
+        assert worker.metric("gamekeeper_events_total", outcome="skipped") == 0
+    assert found(settings) == score(settings, Engine(load_profile(Path(settings.profile))))
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("broker", [each for each in kinds() if each != "embedded"], indirect=True)
+def test_a_worker_goes_on_where_retention_has_passed_it(environ: dict[str, str]) -> None:
+    """What has expired unread is counted and told; what is left is applied.
+
+    The embedded broker cannot remove records.
+    """
+    settings = prepare(environ)
+    send(settings, make_trace(300), partition=0)
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings))
+        assert worker.terminate() == 0
+    send(settings, make_trace(600, seed=1), partition=0)
+    place = TopicPartition(settings.topics.queries, 0)
+    [end] = [r.offset for r in read(settings, settings.topics.queries) if r.partition == 0][-1:]
+    with admin(settings) as client:
+        client.delete_records({place: end - 9})
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings))
+        assert worker.metric("gamekeeper_events_total", outcome="applied") == 10
+        assert worker.metric("gamekeeper_records_lost_total") > 0
+        assert "have expired before they were read" in worker.logged()
+
+
+@pytest.mark.broker
+def test_a_log_is_known_to_reach_as_far_as_it_was_read(environ: dict[str, str]) -> None:
+    """Also in the middle of the last batch, where the embedded broker tells a lower end."""
+    settings = prepare(environ)
+    send(settings, make_trace(60), partition=0)
+    count = len(read(settings, settings.topics.queries))
+    assert count > 10
+    for offset in (1, count - 1, count):
+        assert reaches(settings, settings.topics.queries, 0, offset)
+    assert not reaches(settings, settings.topics.queries, 0, count + 5)
