@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import NoReturn
 
 from gamekeeper.schemas.errors import BrokerError
 from gamekeeper.stream.kafka import Settings, plan
+from gamekeeper.stream.logs import configure
 from gamekeeper.stream.worker.claims import check_port, claim_folder
 
 
 def serve(settings: Settings) -> NoReturn:
     """Run the worker until SIGTERM or SIGINT, which let it finish its micro-batch.
+
+    A broker that is away is waited for, without end.
 
     Ends the process: 0 after a signal, another status after a crash. Raises `BrokerError` where
     topics are missing or have another number of partitions than the settings, and `SettingsError`
@@ -22,8 +26,11 @@ def serve(settings: Settings) -> NoReturn:
 
 
 def _run(settings: Settings) -> NoReturn:
-    check_topics(settings)
-    # Faust takes a second to import, and to build the app is to set up logging.
+    # Not before: the web server takes a moment to import, Faust takes a second.
+    from gamekeeper.stream.worker.waiting import wait_for_kafka
+
+    configure(os.environ)
+    wait_for_kafka(settings, check_topics)
     from gamekeeper.stream.worker.app import build
 
     # INFO is what keeps its progress spinner away; what is logged is decided by `logs`.
