@@ -39,9 +39,11 @@ class ReaderThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # as
         return consumer
 
     async def on_start(self) -> None:
-        """Start, and note from now on when a heartbeat was answered."""
+        """Start, and note from now on when a heartbeat was answered, and what topics there are."""
         await super().on_start()
-        coordinator = self._ensure_consumer()._coordinator
+        consumer = self._ensure_consumer()
+        consumer._client.cluster.add_listener(self._tell)
+        coordinator = consumer._coordinator
         beat = coordinator._do_heartbeat
 
         async def noted() -> bool:
@@ -51,6 +53,11 @@ class ReaderThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # as
             return heard
 
         coordinator._do_heartbeat = noted
+
+    def _tell(self, metadata: Any) -> None:
+        """Tell of partitions before they are given to this worker."""
+        cluster = self.app.cluster
+        cluster.told(len(metadata.partitions_for_topic(cluster.topic) or ()))
 
     async def seek_to_committed(self) -> Mapping[Any, int | None]:
         """Go to the committed offsets and begin the trails there."""

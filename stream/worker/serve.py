@@ -16,9 +16,9 @@ def serve(settings: Settings) -> NoReturn:
 
     A broker that is away is waited for, without end.
 
-    Ends the process: 0 after a signal, another status after a crash. Raises `BrokerError` where
-    topics are missing or have another number of partitions than the settings, and `SettingsError`
-    where another process has its HTTP port or its folder.
+    Ends the process: 0 after a signal, 3 where the queries topic has grown meanwhile, 1 after a
+    crash. Raises `BrokerError` where topics are missing or have another number of partitions than
+    the settings, and `SettingsError` where another process has its HTTP port or its folder.
     """
     check_port(settings)
     with claim_folder(settings):
@@ -33,10 +33,14 @@ def _run(settings: Settings) -> NoReturn:
     wait_for_kafka(settings, check_topics)
     from gamekeeper.stream.worker.app import build
 
+    app = build(settings)
     # INFO is what keeps its progress spinner away; what is logged is decided by `logs`.
-    worker = build(settings).Worker(quiet=True, loglevel="INFO")
-    worker.execute_from_commandline()
-    raise SystemExit(0)
+    worker = app.Worker(quiet=True, loglevel="INFO")
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as end:
+        raise SystemExit(app.cluster.status or end.code) from end
+    raise SystemExit(0)  # for the type checker: the command always raises
 
 
 def check_topics(settings: Settings) -> None:
