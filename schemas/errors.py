@@ -38,6 +38,10 @@ class BrokerError(GamekeeperError):
     """Kafka refused, failed or stayed away; names the topic, partition and offset concerned."""
 
 
+class AbsentError(BrokerError):
+    """No broker answers, for now: who can wait may ask again."""
+
+
 class TraceError(GamekeeperError):
     """A recorded trace or a table cannot be read or written; names the file."""
 

@@ -17,6 +17,8 @@ from gamekeeper.stream.worker.serve import serve as run
 def serve() -> None:
     """Watch the queries topic and write verdicts, until SIGTERM or Ctrl-C.
 
+    A broker that is away is waited for.
+
     All settings come from the environment: GAMEKEEPER_PROFILE, GAMEKEEPER_DATA_DIR (one folder
     per worker), GAMEKEEPER_HTTP_PORT (one port per worker of a machine) and more; the reference
     lists them, as does `python -m pydoc gamekeeper.stream.kafka.settings`. Health is at /livez and

@@ -11,7 +11,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
 
-from gamekeeper.schemas.errors import BrokerError
+from gamekeeper.schemas.errors import AbsentError, BrokerError
 from gamekeeper.stream.kafka.settings import BROKERS, MAX_MESSAGE_BYTES, Settings
 
 # Long enough for a broker that restarts or elects a leader, short enough for who waits at a prompt.
@@ -86,7 +86,8 @@ def broker_errors(
 ) -> Iterator[None]:
     """Turn kafka-python's errors into a `BrokerError`: what, where, and what to do next.
 
-    `doing` completes "cannot ...", such as "commit".
+    `doing` completes "cannot ...", such as "commit". It is an `AbsentError` where the same may work
+    later without anybody doing anything.
     """
     try:
         yield
@@ -94,9 +95,9 @@ def broker_errors(
         where = f" topic {topic}" if topic else ""
         where += f" partition {partition}" if partition is not None else ""
         where += f" offset {offset}" if offset is not None else ""
-        raise BrokerError(
-            f"cannot {doing}{where} at {brokers}: {_name(error)}; {_advice(error)}"
-        ) from error
+        advice = _advice(error)
+        kind = AbsentError if error.retriable and advice is UNREACHABLE else BrokerError
+        raise kind(f"cannot {doing}{where} at {brokers}: {_name(error)}; {advice}") from error
 
 
 def _name(error: errors.KafkaError) -> str:
@@ -177,7 +178,7 @@ def _connect(kind: Any, settings: Settings, role: str, options: dict[str, Any]) 
 
 
 def _reach(brokers: str) -> None:
-    """Wait until one of the addresses takes a connection; `BrokerError` where none does soon.
+    """Wait until one of the addresses takes a connection; `AbsentError` where none does soon.
 
     kafka-python would try for as long as it waits for a broker that is there, but slow. Threads,
     because looking a name up cannot be given a limit.
@@ -191,7 +192,7 @@ def _reach(brokers: str) -> None:
     ended.set()
     if not found:
         why = "; ".join(sorted(set(reasons.values()))) or "no answer"
-        raise BrokerError(f"no broker at {brokers} ({why}): {ABSENT}")
+        raise AbsentError(f"no broker at {brokers} ({why}): {ABSENT}")
 
 
 def _knock(

@@ -22,7 +22,9 @@ from gamekeeper.detectors.engine import Engine, check_thresholds, default_profil
 from gamekeeper.stream.kafka import STATE_TABLE, Settings
 from gamekeeper.stream.logs import configure
 from gamekeeper.stream.profile_files import load_networks, load_profile
+from gamekeeper.stream.worker.cluster import Cluster
 from gamekeeper.stream.worker.consumer import Transport
+from gamekeeper.stream.worker.creation import forbid_creation
 from gamekeeper.stream.worker.health import Health
 from gamekeeper.stream.worker.local_stores import MEMORY, ROCKSDB
 from gamekeeper.stream.worker.metrics import Metrics
@@ -68,6 +70,7 @@ class GamekeeperApp(faust.App):  # type: ignore[misc]  # Faust is not followed b
     BootStrategy = BootStrategy
     watcher: Watcher
     health: Health
+    cluster: Cluster
 
     async def on_first_start(self) -> None:
         """Serve health before state is restored: that can take long."""
@@ -77,6 +80,11 @@ class GamekeeperApp(faust.App):  # type: ignore[misc]  # Faust is not followed b
         gc.freeze()
         gc.set_threshold(100_000, 50, 100)
         await self.add_runtime_dependency(self.health)
+        await self.add_runtime_dependency(self.cluster)
+
+    def obstacle(self) -> str | None:
+        """Say why the worker is not ready; None when it is."""
+        return self.cluster.obstacle() or self.watcher.obstacle()
 
     async def on_stop(self) -> None:
         """Finish the running micro-batch while the stores and the producer still work."""
@@ -86,6 +94,7 @@ class GamekeeperApp(faust.App):  # type: ignore[misc]  # Faust is not followed b
 
 def build(settings: Settings) -> GamekeeperApp:
     """Build the app; `ProfileError` where the profile is not usable."""
+    forbid_creation()
     app = GamekeeperApp(settings.app_id, **_options(settings))
     app.transport = Transport(app.conf.broker_consumer, app)
     metrics = Metrics()
@@ -105,7 +114,8 @@ def build(settings: Settings) -> GamekeeperApp:
         options=dict(ROCKSDB_OPTIONS) if settings.store == "rocksdb" else None,
     )
     app.watcher = Watcher(app, table, settings, _engine(settings), metrics)
-    app.health = Health(metrics, app.watcher.obstacle, settings.http_host, settings.http_port)
+    app.cluster = Cluster(settings)
+    app.health = Health(metrics, app.obstacle, settings.http_host, settings.http_port)
     metrics.watch_lag(app.watcher.lag)
 
     @app.agent(queries, name="gamekeeper.watch", concurrency=1)  # type: ignore[untyped-decorator]
@@ -151,6 +161,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "Monitor": QuietMonitor,
         "worker_redirect_stdouts": False,
         "topic_disable_leader": True,
+        "topic_allow_declare": False,  # `gamekeeper topics apply` makes them, and nobody else
         "autodiscover": False,
         "web_enabled": False,
         "web_tables_enabled": False,

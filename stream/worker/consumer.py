@@ -1,4 +1,5 @@
-"""Faust's consumer with three of its assumptions made true: no record is lost when partitions move.
+"""Faust's consumer with three more of its assumptions made true: no record is lost when partitions
+move.
 
 After every restore Faust goes back to the committed offsets, because records of the queries topic
 may have been fetched and thrown away meanwhile. Where nothing has been committed yet, as after a
@@ -14,8 +15,8 @@ Faust takes a worker for the owner of its partitions until it hears otherwise. O
 for longer than its session, by SIGSTOP or in a frozen container, hears of it too late: whatever it
 then writes to a changelog comes after the new owner's end. So it can ask.
 
-This is the one file that touches private names of Faust's and aiokafka's consumers: the thread, the
-coordinator and its heartbeat. A test of a stopped worker fails when they change.
+It touches private names of Faust's and aiokafka's consumers: the thread, the coordinator and its
+heartbeat. A test of a stopped worker fails when they change.
 """
 
 from __future__ import annotations
@@ -26,22 +27,25 @@ from functools import partial
 from typing import Any
 
 from faust.transport.drivers import aiokafka
+from faust.types import TP
 
 from gamekeeper.stream.worker.changelog import MARK
+from gamekeeper.stream.worker.reader import Reader
 
 ASK_AGAIN = 0.1  # seconds
 
 
-class Consumer(aiokafka.Consumer):  # type: ignore[misc]  # Faust is not followed by mypy
+class Consumer(Reader):
     """Seeks every partition, and knows a changelog's true end."""
 
     async def seek_to_committed(self) -> Mapping[Any, int | None]:
         """Go to the committed offsets; to the beginning where there is none."""
         committed: Mapping[Any, int | None] = await super().seek_to_committed()
+        lives = {TP(*tp): life for tp, life in self._thread.lives.items()}
         starts = await self.app.watcher.tenures.starts(
-            committed, self.earliest_offsets, super().highwaters
+            committed, lives, self.earliest_offsets, super().highwaters
         )
-        elsewhere = {tp: at for tp, at in starts.items() if at != committed[tp]}
+        elsewhere = {tp: at for tp, at in starts.items() if at != committed[tp] or not at}
         if elsewhere:
             await self.seek_wait(elsewhere)
         return {**committed, **starts}

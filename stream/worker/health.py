@@ -1,8 +1,9 @@
 """The worker's HTTP: `/livez`, `/readyz` and `/metrics`.
 
 `/livez` answers as long as the event loop turns: what restarts a hung process. `/readyz` is 200
-while the worker works, 503 with the reason while it does not. Nothing here changes anything, but
-metrics tell who is watched how much; so it listens on loopback unless it is told otherwise.
+while the worker sees all that it is to watch, 503 with the reason while it does not. Nothing here
+changes anything, but metrics tell who is watched how much; so it listens on loopback unless it is
+told otherwise.
 """
 
 from __future__ import annotations

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from typing import NoReturn
 
 from gamekeeper.schemas.errors import BrokerError
 from gamekeeper.stream.kafka import Settings, plan
+from gamekeeper.stream.logs import configure
 from gamekeeper.stream.worker.claims import check_port, claim_folder
 
 
 def serve(settings: Settings) -> NoReturn:
     """Run the worker until SIGTERM or SIGINT, which let it finish its micro-batch.
 
-    Ends the process: 0 after a signal, another status after a crash. Raises `BrokerError` where
-    topics are missing or have another number of partitions than the settings, and `SettingsError`
-    where another process has its HTTP port or its folder.
+    A broker that is away is waited for, without end.
+
+    Ends the process: 0 after a signal, 3 where the queries topic has grown meanwhile, 1 after a
+    crash. Raises `BrokerError` where topics are missing or have another number of partitions than
+    the settings, and `SettingsError` where another process has its HTTP port or its folder.
     """
     check_port(settings)
     with claim_folder(settings):
@@ -22,14 +26,21 @@ def serve(settings: Settings) -> NoReturn:
 
 
 def _run(settings: Settings) -> NoReturn:
-    check_topics(settings)
-    # Faust takes a second to import, and to build the app is to set up logging.
+    # Not before: the web server takes a moment to import, Faust takes a second.
+    from gamekeeper.stream.worker.waiting import wait_for_kafka
+
+    configure(os.environ)
+    wait_for_kafka(settings, check_topics)
     from gamekeeper.stream.worker.app import build
 
+    app = build(settings)
     # INFO is what keeps its progress spinner away; what is logged is decided by `logs`.
-    worker = build(settings).Worker(quiet=True, loglevel="INFO")
-    worker.execute_from_commandline()
-    raise SystemExit(0)
+    worker = app.Worker(quiet=True, loglevel="INFO")
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as end:
+        raise SystemExit(app.cluster.status or end.code) from end
+    raise SystemExit(0)  # for the type checker: the command always raises
 
 
 def check_topics(settings: Settings) -> None:

@@ -30,7 +30,10 @@ T = TypeVar("T")
 
 
 class Tenures:
-    """The partitions that this worker has taken over; `held` has them by number."""
+    """The partitions that this worker has taken over; `held` has them by number.
+
+    `topic` is the id of the topic that is read, empty where the broker has none.
+    """
 
     def __init__(
         self, app: Any, table: Any, settings: Settings, outbox: Outbox, metrics: Metrics
@@ -44,6 +47,7 @@ class Tenures:
         self._begun: dict[Any, tuple[int | None, Beginning]] = {}
         self._restored = False
         self.held: dict[int, Tenure] = {}
+        self.topic = ""
 
     def clear(self) -> None:
         """Let go of all partitions."""
@@ -96,12 +100,13 @@ class Tenures:
         self._restored = True
 
     async def starts(
-        self, committed: Mapping[Any, int | None], firsts: Any, ends: Any
+        self, committed: Mapping[Any, int | None], lives: Mapping[Any, str], firsts: Any, ends: Any
     ) -> dict[Any, int]:
         """Decide where to read the queries' partitions from, given what is committed.
 
-        `firsts` and `ends` ask the broker for the offsets of partitions. Nothing is decided before
-        state is restored.
+        `lives` are the topic's ids that were committed with it, empty where none was: an offset of
+        another topic does not count. `firsts` and `ends` ask the broker for the offsets of
+        partitions. Nothing is decided before state is restored.
         """
         places = [
             place
@@ -112,7 +117,7 @@ class Tenures:
             return {}
         news = [each for each in places if self._news(each, committed[each])]
         if news:
-            await self._begin(news, committed, await firsts(*news), await ends(*news))
+            await self._begin(news, committed, lives, await firsts(*news), await ends(*news))
         return {each: self._begun[each][1].offset for each in places}
 
     def _news(self, place: Any, committed: int | None) -> bool:
@@ -122,35 +127,38 @@ class Tenures:
         self,
         places: Iterable[Any],
         committed: Mapping[Any, int | None],
+        lives: Mapping[Any, str],
         firsts: Mapping[Any, int],
         ends: Mapping[Any, int],
     ) -> None:
         topic = self._settings.topics.queries
-        known = await self._ask(topic_ids, [topic])
+        self.topic = (await self._ask(topic_ids, [topic])).get(topic, "")
         rows = []
         for place in places:
-            partition, at = place.partition, committed[place]
+            partition = place.partition
+            counts = not self.topic or lives.get(place, "") in ("", self.topic)
+            at = committed[place] if counts else None
             epoch = self._epochs[partition]
             row = stored(self._table.data.read(partition, ROW))
             noted = decoded(row.data if row else None)
             end = ends[place]
             if at is not None and at > end and await self._ask(reaches, topic, partition, at):
                 end = at
-            found = Log(known.get(topic, ""), at, firsts[place], end)
+            found = Log(self.topic, at, firsts[place], end)
             begun = begin(noted, found, epoch)
             if begun.told:
                 log.error(
                     begun.told,
                     topic=topic,
                     partition=partition,
-                    committed=at,
+                    committed=committed[place],
                     reading_from=begun.offset,
                     lost=begun.lost,
                 )
                 self._metrics.unread.inc(begun.lost)
             if begun.life != noted:
                 rows.append(Row("life", partition, ROW, encoded(begun.life), epoch))
-            self._begun[place] = at, begun
+            self._begun[place] = committed[place], begun
             self.held[partition] = Tenure(epoch, begun.life.number)
         if rows:
             self._outbox.keep(await self._outbox.write(rows))

@@ -37,6 +37,9 @@ log = structlog.get_logger("gamekeeper.stream")
 
 MAX_BATCH_BYTES = 16 * 2**20
 COMMIT_SECONDS = 5.0
+# A broker answers a fetch after 1.5 s at the latest, also where there is nothing to be read: three
+# of these, and a little more, are silence, however short the session is.
+SHORTEST_SILENCE = 5.0
 
 
 class LostPartitionsError(Exception):
@@ -66,7 +69,6 @@ class Watcher:
         self._closing = False
         self._leaving = False
         self._held_until = 0.0
-        self._positions: dict[Any, int] = {}
 
     async def run(self, stream: Any) -> None:
         """Work on micro-batches until the stream ends; crash the app on what cannot be written.
@@ -197,7 +199,6 @@ class Watcher:
         now = time.time()
         for event in events:
             message = event.message
-            self._positions[message.tp] = message.offset + 1
             metrics.latency.observe(max(0.0, now - message.timestamp))
         for row in scored.rows:
             metrics.rows.labels(row.kind).inc()
@@ -214,12 +215,11 @@ class Watcher:
             await self._finish()
         finally:
             self._leaving = False
+        if len(self._store):
+            log.info("let go of all partitions")
         self._store.clear()
         self.tenures.clear()
         self._held_until = 0.0
-        if self._positions:
-            log.info("let go of all partitions")
-        self._positions.clear()
 
     async def _finish(self) -> None:
         """Wait for the running part, though not for ever, and commit what was acknowledged."""
@@ -243,17 +243,16 @@ class Watcher:
             return "partitions are changing hands"
         if not self._app.tables.actives_ready:
             return "state is being restored"
-        if self._app.unassigned:
-            return "no partitions assigned"
-        return None
+        silence = max(self._settings.session_timeout, SHORTEST_SILENCE)
+        unheard: str | None = self._app.consumer.unheard(self._settings.topics.queries, silence)
+        return unheard
 
     def lag(self) -> dict[int, int]:
         """Count, per partition of the queries topic, the records that are not applied yet."""
-        ends = self._app.monitor.tp_end_offsets
-        return {
-            tp.partition: max(0, (ends.get(tp) or 0) - position)
-            for tp, position in self._positions.items()
-        }
+        if self._app.rebalancing or self._app.unassigned:
+            return {}
+        lags: dict[int, int] = self._app.consumer.lag(self._settings.topics.queries)
+        return lags
 
 
 def _tell_of(verdict: Verdict) -> None:

@@ -17,7 +17,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
 listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
+advertised.listeners=PLAINTEXT://{host}:{advertised}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={data}
@@ -50,6 +50,7 @@ class KafkaBroker(LoopbackBroker):
         Without a sign of life for `session` milliseconds the controller takes the broker for dead.
         """
         super().__init__(port)
+        self.advertised = self.port
         self._session = session
         self._java = ["java", *BRIEF, "-cp", f"{home}/libs/*"]
         self._folder: Path | None = None
@@ -67,6 +68,7 @@ class KafkaBroker(LoopbackBroker):
             SERVER.format(
                 host=HOST,
                 port=self.port,
+                advertised=self.advertised,
                 controller=controller,
                 data=folder / "data",
                 session=self._session,

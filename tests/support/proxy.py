@@ -1,4 +1,4 @@
-"""A slow network between a client and a broker: a loopback TCP proxy that delays and throttles."""
+"""A bad network between client and broker: a loopback TCP proxy that delays, throttles and cuts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
-from gamekeeper.stream.kafka import HOST, EmbeddedBroker
+from gamekeeper.stream.kafka import HOST, EmbeddedBroker, LoopbackBroker
+from support import ports
+from support.brokers import SHORT, KafkaBroker, kafka_home
 
 
 class SlowProxy:
@@ -17,13 +20,15 @@ class SlowProxy:
     while it runs. A context manager.
     """
 
-    def __init__(self, delay: float = 0.0, rate: float = float("inf")) -> None:
-        """Listen on a free port; nothing is forwarded before `target` is set."""
+    def __init__(self, delay: float = 0.0, rate: float = float("inf"), port: int = 0) -> None:
+        """Listen on a port, or a free one; nothing is forwarded before `target` is set."""
         self.delay = delay
         self.rate = rate
         self.target = 0
+        self._whole = threading.Event()
+        self._whole.set()
         self._sockets: list[socket.socket] = []
-        self._listener = socket.create_server((HOST, 0))
+        self._listener = socket.create_server((HOST, port))
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> SlowProxy:
@@ -33,10 +38,19 @@ class SlowProxy:
 
     def __exit__(self, *_: object) -> None:
         """Close all connections."""
+        self.mend()
         for connection in (self._listener, *self._sockets):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
+
+    def cut(self) -> None:
+        """Let nothing through any more; connections stay open, and new ones get no answer."""
+        self._whole.clear()
+
+    def mend(self) -> None:
+        """Let through what waits, and all that comes."""
+        self._whole.set()
 
     def _accept(self) -> None:
         while True:
@@ -57,6 +71,7 @@ class SlowProxy:
         try:
             while chunk := source.recv(65536):
                 time.sleep(self.delay + len(chunk) / self.rate)
+                self._whole.wait()
                 sink.sendall(chunk)
             sink.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -77,3 +92,19 @@ class ProxiedBroker(EmbeddedBroker):
         command = super().command()
         command[command.index("--advertised-listener-url") + 1] = self._public
         return command
+
+
+class ProxiedKafka(KafkaBroker):
+    """An Apache Kafka node that sends its clients to a proxy."""
+
+    def __init__(self, home: Path, proxy: SlowProxy) -> None:
+        """Prepare."""
+        super().__init__(home, ports.reserve(), SHORT)
+        proxy.target = self.port
+        self.advertised = proxy.port
+
+
+def proxied_broker(kind: str, proxy: SlowProxy) -> LoopbackBroker:
+    """Prepare an own broker behind a proxy, to be entered."""
+    home = kafka_home()
+    return ProxiedKafka(home, proxy) if kind == "kafka" and home else ProxiedBroker(proxy)

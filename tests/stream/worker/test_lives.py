@@ -13,6 +13,7 @@ from gamekeeper.schemas.event import decode_event
 from gamekeeper.schemas.verdict import decode_verdict, encode_verdict
 from gamekeeper.stream.kafka import Settings, admin, apply, reaches, topic_ids
 from gamekeeper.stream.profile_files import load_profile
+from gamekeeper.stream.worker.cluster import REMADE
 from gamekeeper.stream.worker.lives import Life, Log, begin
 from support.brokers import Broker, Names, kinds
 from support.crashing import PROFILE, make_trace
@@ -114,6 +115,32 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
         assert "made anew" not in worker.logged()
     expected |= score(settings, engine)
     assert found(settings) == expected
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("broker", [each for each in kinds() if each != "embedded"], indirect=True)
+def test_a_topic_that_is_made_anew_while_it_is_read_ends_the_worker(
+    environ: dict[str, str],
+) -> None:
+    """It says so, with a status of its own, and the next one reads the new topic.
+
+    The embedded broker makes a deleted topic again for whoever asks for it, with other partitions.
+    """
+    settings = prepare(environ)
+    engine = Engine(load_profile(Path(settings.profile)))
+    send(settings, make_trace(300))
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings))
+        expected = score(settings, engine)
+        remake(settings, settings.topics.queries)
+        wait_for(lambda: not worker.alive(), 60)
+        assert worker.terminate() == REMADE
+        assert "the queries topic was made anew; stopping" in worker.logged()
+    send(settings, make_trace(500, seed=1))
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings))
+        assert worker.terminate() == 0
+    assert found(settings) == expected | score(settings, engine)
 
 
 @pytest.mark.broker

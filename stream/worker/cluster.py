@@ -1,0 +1,128 @@
+"""What the cluster says of the queries topic while the worker runs, looked at every few seconds.
+
+Nobody else tells: a consumer that has its partitions hears of others minutes later, is then given
+some that it has no place for, and ends on the first record of these.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import structlog
+from kafka import errors
+from mode import Service
+
+from gamekeeper.schemas.errors import BrokerError
+from gamekeeper.stream.kafka import Settings, admin, broker_errors
+
+log = structlog.get_logger("gamekeeper.stream")
+
+LOOK_SECONDS = 5.0
+GROWN = 3
+"""Exit status of a worker whose topic has more partitions than its settings say."""
+REMADE = 4
+"""Exit status of a worker whose topic was deleted and made anew: the next start reads that one."""
+GREW = "the queries topic has more partitions than GAMEKEEPER_PARTITIONS; stopping"
+ANEW = "the queries topic was made anew; stopping"
+READ_ANEW = "start the worker again: it reads the new topic from its beginning"
+ADVICE = (
+    "set GAMEKEEPER_PARTITIONS={} everywhere, run `gamekeeper topics apply`, which gives the other "
+    "topics as many, and start the workers again; no query is lost, but accounts that have moved "
+    "to another partition begin anew there"
+)
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A topic as the cluster has it; without partitions, it is not there.
+
+    `life` is its id, empty where the broker has none.
+    """
+
+    partitions: int
+    life: str = ""
+
+
+class Cluster(Service):  # type: ignore[misc]  # mode has no types that mypy follows
+    """Looks at the queries topic; `status` is with which the process is to end, 0 if any."""
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        self.status = 0
+        self.topic = settings.topics.queries
+        self._settings = settings
+        self._seen: Seen | None = None
+        self._life = ""
+        self._client: Any = None
+        self._ended = threading.Event()
+        super().__init__(**options)
+
+    async def on_start(self) -> None:
+        """Begin to look, in a thread: an answer may take long, and no end waits for it."""
+        threading.Thread(target=self._watch, name="gamekeeper-cluster", daemon=True).start()
+
+    async def on_stop(self) -> None:
+        """Look no more."""
+        self._ended.set()
+
+    def obstacle(self) -> str | None:
+        """Say what is wrong with the topic, as it was seen last; None where nothing is."""
+        name, wanted = self.topic, self._settings.partitions
+        if self._seen is None or self._seen.partitions == wanted:
+            return None
+        if not self._seen.partitions:
+            return f"topic {name} is missing; make it with `gamekeeper topics apply`"
+        return (
+            f"topic {name} has {self._seen.partitions} partitions, GAMEKEEPER_PARTITIONS={wanted}"
+        )
+
+    def _watch(self) -> None:
+        while True:
+            with suppress(BrokerError, RuntimeError):  # away, or the loop has ended
+                self.loop.call_soon_threadsafe(self._judge, self._look())
+            if self._ended.wait(LOOK_SECONDS):
+                return
+
+    def _look(self) -> Seen:
+        brokers, name = self._settings.brokers, self.topic
+        try:
+            if self._client is None:
+                self._client = admin(self._settings)
+            with broker_errors(brokers, "describe", topic=name):
+                (topic,) = self._client.describe_topics([name])
+                if topic["error_code"] not in (0, errors.UnknownTopicOrPartitionError.errno):
+                    raise errors.for_code(topic["error_code"])
+            return Seen(len(topic["partitions"]), str(topic.get("topic_id") or ""))
+        except BrokerError:
+            client, self._client = self._client, None
+            if client is not None:
+                client.close()
+            raise
+
+    def _judge(self, seen: Seen) -> None:
+        """Take what was seen to heart."""
+        news, self._seen = seen != self._seen, seen
+        before, self._life = self._life, seen.life or self._life
+        if before not in ("", self._life):
+            self._end(REMADE, ANEW, READ_ANEW)
+        elif seen.partitions > self._settings.partitions:
+            self._grew(seen.partitions)
+        elif news and self.obstacle() is not None:
+            log.error("the queries topic is not as it was", reason=self.obstacle())
+
+    def told(self, partitions: int) -> None:
+        """Take to heart, from any thread, how many partitions another client sees."""
+        if partitions > self._settings.partitions:
+            self.loop.call_soon_threadsafe(self._grew, partitions)
+
+    def _grew(self, partitions: int) -> None:
+        self._end(GROWN, GREW, ADVICE.format(partitions), partitions=partitions)
+
+    def _end(self, status: int, reason: str, advice: str, **about: int) -> None:
+        """End the process as a SIGTERM does, but with a status of its own."""
+        if not self.status:
+            self.status = status
+            log.critical(reason, topic=self.topic, **about, advice=advice)
+            signal.raise_signal(signal.SIGTERM)
