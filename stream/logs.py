@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import logging.config
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -26,6 +27,8 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 # Faust and aiokafka tell each rebalance step by step; of interest is that there was one.
 QUIET = {"aiokafka": "WARNING", "faust": "WARNING", "mode": "WARNING", "kafka": "WARNING"}
+REPEAT_SECONDS = 5.0
+REMEMBERED = 1000  # lines; none is worth more memory
 
 
 class _LoginFilter(logging.Filter):
@@ -35,6 +38,29 @@ class _LoginFilter(logging.Filter):
         """Let every record through, without credentials."""
         if isinstance(record.args, tuple):
             record.args = tuple(_without_credentials(each) for each in record.args)
+        return True
+
+
+class _RepeatFilter(logging.Filter):
+    """Lets a library's warning or error through once in `REPEAT_SECONDS`.
+
+    Kafka's clients say several times a second that a broker is away, for as long as it is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether the line was not said just now."""
+        if record.name.partition(".")[0] not in QUIET or record.levelno < logging.WARNING:
+            return True
+        line, now = record.getMessage(), time.monotonic()
+        if now - self._said.get(line, float("-inf")) < REPEAT_SECONDS:
+            return False
+        if len(self._said) >= REMEMBERED:
+            self._said.clear()
+        self._said[line] = now
         return True
 
 
@@ -81,12 +107,13 @@ def logging_config(style: Style, level: str) -> dict[str, Any]:
                 ],
             }
         },
-        "filters": {"login": {"()": _LoginFilter}},
+        "filters": {"login": {"()": _LoginFilter}, "repeat": {"()": _RepeatFilter}},
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
                 "formatter": "structlog",
-                "filters": ["login"],  # on the handler: it sees what any logger passes on
+                # On the handler: it sees what any logger passes on.
+                "filters": ["login", "repeat"],
             }
         },
         "root": {"level": level, "handlers": ["stderr"]},

@@ -26,6 +26,7 @@ from gamekeeper.stream.worker.cluster import Cluster
 from gamekeeper.stream.worker.consumer import Transport
 from gamekeeper.stream.worker.creation import forbid_creation
 from gamekeeper.stream.worker.health import Health
+from gamekeeper.stream.worker.leaving import leave_soon
 from gamekeeper.stream.worker.local_stores import MEMORY, ROCKSDB
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.worker import Watcher
@@ -89,6 +90,7 @@ class GamekeeperApp(faust.App):  # type: ignore[misc]  # Faust is not followed b
     async def on_stop(self) -> None:
         """Finish the running micro-batch while the stores and the producer still work."""
         await self.watcher.close()
+        leave_soon(self.cluster.status or int(self.crash_reason is not None))
         await super().on_stop()
 
 

@@ -145,8 +145,11 @@ class Reader(aiokafka.Consumer):  # type: ignore[misc]  # Faust is not followed 
         return (tp for tp in trails if topics is None or tp in topics or tp.topic in topics)
 
     def _new_offset(self, tp: Any) -> int | None:
-        """Give the offset to commit: the first that is not applied."""
+        """Give the offset to commit, if any: the first that is not applied."""
         self._acked.pop(tp, None)  # Faust's list of the same, which nobody else reads
+        return self._applied(tp) or None
+
+    def _applied(self, tp: Any) -> int | None:
         trail = self._thread.trails.get(tp)
         return None if trail is None else trail.applied(self._acked_index[tp])
 
@@ -157,7 +160,7 @@ class Reader(aiokafka.Consumer):  # type: ignore[misc]  # Faust is not followed 
         """Count, per partition that is read, the offsets that are not applied."""
         lags: dict[int, int] = {}
         for tp in self._read(topic):
-            state, offset = self._thread.state(tp), self._new_offset(tp)
+            state, offset = self._thread.state(tp), self._applied(tp)
             if state is not None and state.highwater is not None and offset is not None:
                 lags[tp.partition] = max(0, state.highwater - offset)
         return lags

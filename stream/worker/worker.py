@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -227,8 +226,9 @@ class Watcher:
             await asyncio.wait({self._running}, timeout=self._settings.rebalance_timeout * 0.5)
             self._running.cancel()
             await asyncio.wait({self._running})
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._app.consumer.commit(), COMMIT_SECONDS)
+        commit = asyncio.create_task(self._app.consumer.commit())
+        await asyncio.wait({commit}, timeout=COMMIT_SECONDS)
+        commit.cancel()  # not waited for: one that waits for another's commit then begins its own
 
     async def close(self) -> None:
         """Finish the running part and begin no other."""

@@ -27,6 +27,17 @@ except ValueError as error:
     log.error("failed", exc_info=error)
 """
 
+REPEATS = """
+import logging, os
+from gamekeeper.stream import logs
+logs.configure(os.environ)
+for line in range(100):
+    logging.getLogger("aiokafka").error("Unable to update metadata from %s", [line % 2])
+    logging.getLogger("mine").error("as often as I like")
+logs.REPEAT_SECONDS = 0
+logging.getLogger("aiokafka").error("Unable to update metadata from %s", [0])
+"""
+
 # What Kafka's clients log while they log in by PLAIN: the first line is theirs, the others are
 # logged as in kafka/net/connection.py and aiokafka/conn.py.
 LOGIN = """
@@ -52,6 +63,15 @@ def run(program: str = PROGRAM, **environ: str) -> tuple[str, str]:
     done = python(program, **environ)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
+
+
+def test_libraries_do_not_repeat_themselves() -> None:
+    """What Kafka's clients say ten times a second is told once in some seconds, each line of it."""
+    _, err = run(REPEATS, GAMEKEEPER_LOG_FORMAT="json")
+    events = [json.loads(line)["event"] for line in err.splitlines()]
+    assert events.count("Unable to update metadata from [0]") == 2
+    assert events.count("Unable to update metadata from [1]") == 1
+    assert events.count("as often as I like") == 100
 
 
 def test_lines_are_json() -> None:

@@ -43,7 +43,7 @@ def ready_worker(address: str, names: Names, folder: Path) -> Iterator[tuple[Wor
     with Worker(environ) as worker:
         wait_for(worker.ready)
         yield worker, settings
-        assert worker.terminate() == 0
+        assert not worker.alive() or worker.terminate() == 0
 
 
 def goes_blind(worker: Worker) -> str:
@@ -176,6 +176,21 @@ def test_serve_ends_where_waiting_is_in_vain(names: Names, tmp_path: Path) -> No
     last = log.read_text().splitlines()[-1]
     assert last.startswith("Error: ")
     assert "gamekeeper topics apply" in last
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+def test_a_worker_ends_without_its_broker(
+    own_broker: LoopbackBroker, names: Names, tmp_path: Path, sign: signal.Signals
+) -> None:
+    """A worker that is told to stop does not wait until somebody answers."""
+    with ready_worker(own_broker.address, names, tmp_path) as (worker, settings):
+        send(settings, make_trace(50))
+        wait_for(lambda: worker.metric("gamekeeper_queries_total") == 50)
+        signalled(own_broker, sign)
+        goes_blind(worker)
+        begun = time.monotonic()
+        assert worker.terminate() == 0
+        assert time.monotonic() - begun < 40
 
 
 def test_a_broker_that_dies_again_and_again(
