@@ -34,6 +34,8 @@ from gamekeeper.stream.worker.footprint import footprint
 CODEC = 1
 # Kafka's default limit of a record is 1 MiB; larger segments are cut into rows of this size.
 MAX_ROW = 512 * 2**10
+FEW = 16
+"""Queries after which an account is weighed again: that takes as long as to score one or two."""
 
 Get = Callable[[bytes], bytes | None]
 """Reads a row by its key; None where there is none."""
@@ -114,6 +116,7 @@ class Entry:
         self.partition = source.partition
         self.offset = -1
         self.bytes = 0
+        self._weighed = 0
         self._weigh_at = 0
         self._setups = {each.detector: _digest(profile.setup(each)) for each in profile.detectors}
         self._logs: dict[tuple[str, str], _Log] = {}
@@ -172,10 +175,16 @@ class Entry:
         self._useless = []
 
     def weigh(self) -> None:
-        """Measure what the account holds in memory, unless it has hardly grown since."""
-        if self.account.queries >= self._weigh_at:
+        """Measure what the account holds in memory, unless it has hardly changed since.
+
+        Detectors keep what they know of a batch's rows until the next, for evidence: after many
+        rows the next few change much.
+        """
+        queries = self.account.queries
+        if queries >= self._weigh_at:
+            fresh, self._weighed = queries - self._weighed, queries
             self.bytes = footprint(self)
-            self._weigh_at = self.account.queries * 5 // 4 + 8
+            self._weigh_at = queries + (1 if fresh > FEW else 1 + min(queries // 8, FEW))
 
     def _header(self) -> _Header:
         ranges = [
