@@ -209,13 +209,13 @@ class Store:
     """The hot accounts of an engine, least recently used first out; the others are rows.
 
     `limit` bounds the hot accounts after `evict()`, and `max_bytes` what they hold in memory, but
-    for the one used last and for what each has grown by since it was weighed, about a quarter.
+    for the one used last. Before an account is opened or grows, `make_room()` keeps the bound.
     """
 
     def __init__(self, engine: Engine, limit: int, max_bytes: int) -> None:
         self._engine = engine
         self._limit = limit
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._used: set[Key] = set()
         self.bytes = 0
@@ -246,10 +246,13 @@ class Store:
         """Begin the account anew, whatever its rows say; they will be written over."""
         entry = Entry(key, self._engine.profile, source)
         self._put(entry)
+        self._used.add(key)
         return entry
 
     def _put(self, entry: Entry) -> None:
         self.forget(entry.key)
+        entry.weigh()
+        self.bytes += entry.bytes
         self._entries[entry.key] = entry
         self._engine.accounts[entry.key] = entry.account
 
@@ -264,6 +267,17 @@ class Store:
             self.bytes -= entry.bytes
             self._engine.accounts.pop(key, None)
 
+    def make_room(self, more: int) -> None:
+        """Drop the least recently used accounts until `more` bytes fit beside the others.
+
+        Those used since the last `evict()` stay: what they have learnt may not be saved yet.
+        """
+        while self._entries and self.bytes + more > self.max_bytes:
+            oldest = next(iter(self._entries))
+            if oldest in self._used:
+                return
+            self.forget(oldest)
+
     def evict(self) -> None:
         """Drop the least recently used accounts beyond the limits."""
         for key in self._used & self._entries.keys():
@@ -272,7 +286,7 @@ class Store:
             entry.weigh()
             self.bytes += entry.bytes
         self._used.clear()
-        while len(self) > self._limit or (self.bytes > self._max_bytes and len(self) > 1):
+        while len(self) > self._limit or (self.bytes > self.max_bytes and len(self) > 1):
             self.forget(next(iter(self._entries)))
 
     def clear(self) -> None:
