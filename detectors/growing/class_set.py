@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ class ClassSet:
         self.stop = 0
         self.largest = 0.0  # at least the largest of `halves`
         self.threshold = 0.0  # T_c
-        self.waiting: deque[int] = deque()
+        self.waiting: list[int] = []  # few and not for long: a deque would keep 1 KB for them
         self._distances = np.empty(8)  # DG_c, from `_first` to `_last`
         self._first = 0
         self._last = 0
@@ -49,7 +48,7 @@ class ClassSet:
         end = self.stop + len(rows)
         if end > len(self.rows):
             live = slice(self.start, self.stop)
-            size = 2 * (end - self.start)
+            size = _roomy(end - self.start)
             self.rows = _moved(self.rows, live, size)
             self.halves = _moved(self.halves, live, size)
             self.queries = _moved(self.queries, live, size)
@@ -85,13 +84,23 @@ class ClassSet:
             std = math.sqrt(float(np.add.reduce(deviations)) / n)
             self.threshold = max(self.threshold, mean - std)
 
+    def restore(
+        self, rows: NDArray[Any], queries: list[int], distances: list[float], threshold: float
+    ) -> None:
+        """Hold, in an empty class, members as they were: oldest first, with DG_c and T_c."""
+        self.reserve(rows, halved_squares(rows))
+        self.stop = self._last = len(rows)
+        self.queries[: self.stop] = queries
+        self._distances = np.array(distances)
+        self.threshold = threshold
+
     def forget(self) -> None:
         """Drop the oldest member; a class without members starts again."""
         self._first += 1
         if self.start < self.stop:
             self.start += 1
         else:
-            self.waiting.popleft()
+            del self.waiting[0]
         if self.empty:
             self.threshold = 0.0
 
@@ -104,6 +113,15 @@ class ClassSet:
                 self.queries[self.stop] = self.queries[position]
             self.stop += 1
         self.waiting.clear()
+
+
+def _roomy(count: int) -> int:
+    """Give the length of an array that is to hold `count` rows, and then some.
+
+    A quarter more, not twice as much: rows are most of what an account takes, and this is how much
+    of them an account may come to hold all at once.
+    """
+    return count + count // 4 + 1
 
 
 def _moved(array: NDArray[Any], live: slice, size: int) -> NDArray[Any]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -161,10 +162,7 @@ class GrowingSet:
 
     def _remember(self, key: Key, size: int) -> None:
         """Count a member in, and forget the oldest where bounds are hit."""
-        self._order.append((key, size))
-        self._bytes += size
-        self._widest = max(self._widest, size)
-        self._grown += 1
+        self._count(key, size)
         while len(self._order) > self._most or (
             self._bytes > self._budget and len(self._order) > 1
         ):
@@ -177,6 +175,12 @@ class GrowingSet:
                 self._emptied.add(oldest)
         while len(self._pending) > len(self._order):
             self._pending.popleft()
+
+    def _count(self, key: Key, size: int) -> None:
+        self._order.append((key, size))
+        self._bytes += size
+        self._widest = max(self._widest, size)
+        self._grown += 1
 
     def _settle(self, keys: Iterable[Key]) -> None:
         """Tidy up after a run the classes that it met, and those that it emptied."""
@@ -208,26 +212,29 @@ class GrowingSet:
         """Restore from the log's position and live segments; raises `StateError`."""
         self._grown = forgotten
         self.clear()
-        with np.errstate(all="ignore"):  # as in `update`
-            for segment in segments:
-                items = list(unpack(segment.data))
-                for position, item in enumerate(items, segment.end - len(items)):
-                    if position == self._grown < grown:
-                        self._restore(item)
+        classes: dict[Key, list[Item]] = {}
+        for segment in segments:
+            items = list(unpack(segment.data))
+            for position, item in enumerate(items, segment.end - len(items)):
+                if position == self._grown < grown:
+                    classes.setdefault(item.key, []).append(item)
+                    self._count(item.key, item.size)
         if self._grown != grown:
             raise StateError(
                 f"growths {self._grown} to {grown} are missing from the saved state: "
                 "restore the log from the changelog, or start the account afresh"
             )
+        with np.errstate(all="ignore"):  # as in `update`
+            for key, members in classes.items():
+                self._restore(key, members)
 
-    def _restore(self, item: Item) -> None:
-        rows = self._distance.prepare(item.row[None])
-        members = self._class(item.key, rows.dtype)
-        members.reserve(rows, halved_squares(rows))
-        members.join(members.stop, item.query, item.distance)
-        members.settle()
-        members.threshold = item.threshold
-        self._order.append((item.key, item.size))
-        self._bytes += item.size
-        self._widest = max(self._widest, item.size)
-        self._grown += 1
+    def _restore(self, key: Key, members: list[Item]) -> None:
+        """Bring back a class from its members, all at once: one by one takes ten times as long."""
+        kinds = [list(each) for _, each in groupby(members, key=lambda item: item.row.dtype)]
+        rows = np.concatenate([self._distance.prepare(_stacked(each)) for each in kinds])
+        queries, distances = [each.query for each in members], [each.distance for each in members]
+        self._class(key, rows.dtype).restore(rows, queries, distances, members[-1].threshold)
+
+
+def _stacked(items: list[Item]) -> NDArray[Any]:
+    return np.stack([item.row for item in items])

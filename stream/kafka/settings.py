@@ -117,9 +117,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         * `GAMEKEEPER_STORE`: `rocksdb`, or `memory`: state is restored from the changelog at each
           start.
         * `GAMEKEEPER_HOT_ACCOUNTS`: accounts kept in memory; others are rebuilt from their rows.
-          After 10,000 queries an account may take 31 MB (28x28 pixels) or 80 MB (32x32x3) with
+          After 10,000 queries an account may take 27 MB (28x28 pixels) or 65 MB (32x32x3) with
           three detectors.
-        * `GAMEKEEPER_HOT_BYTES`: the most bytes of memory for those accounts.
+        * `GAMEKEEPER_HOT_BYTES`: the most bytes of memory for those accounts, at every moment;
+          only an account that alone takes more goes beyond. The process takes some 200 MB besides.
         * `GAMEKEEPER_BATCH_EVENTS`: the most events in a micro-batch.
         * `GAMEKEEPER_BATCH_WAIT_MS`: the longest wait for them, in milliseconds.
         * `GAMEKEEPER_SESSION_TIMEOUT`: seconds until a dead worker's partitions move.

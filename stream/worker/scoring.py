@@ -20,16 +20,16 @@ from gamekeeper.schemas.order import decode_order, is_order
 from gamekeeper.schemas.verdict import encode_verdict
 from gamekeeper.stream.worker.dead_letters import DeadLetter, explain, reason_class
 from gamekeeper.stream.worker.metrics import Metrics
+from gamekeeper.stream.worker.opening import Item, Records, parts
 from gamekeeper.stream.worker.store import Entry, Get, Row, Store
 
 log = structlog.get_logger("gamekeeper.stream")
 
 MAX_ROWS = 4096
-"""Rows that are scored at a stretch, while the event loop stands still: health checks and the
-answer to Kafka wait so long. Rows of 10 columns take PRADA 30 us each, 0.1 s together, and those of
-three detectors and 32 accounts, 28x28 pixels, at most 0.7 ms, 3 s; but the 400,000 rows of 10
-columns that a micro-batch can hold took 9 s and more. No event has more rows than this, and a
-default micro-batch of one-row events is not cut."""
+"""Rows that are scored at a stretch: where partitions are to be let go, others wait so long. Rows
+of 10 columns take PRADA 30 us each, 0.1 s together, and those of three detectors and 32 accounts,
+28x28 pixels, at most 0.7 ms, 3 s; but the 400,000 rows of 10 columns that a micro-batch can hold
+took 9 s and more. No event has more rows than this."""
 
 Current = Callable[[Any], AbstractContextManager[None]]
 
@@ -45,34 +45,15 @@ class Scored:
     skipped: int = 0
 
     def add(self, part: Scored) -> None:
-        """Append what came of one account's events."""
+        """Append what came of other accounts' events."""
         self.outcomes += part.outcomes
         self.verdicts += part.verdicts
         self.letters += part.letters
         self.rows += part.rows
 
 
-class Item:
-    """A record that holds a valid event or order: the Faust event beside what it says."""
-
-    __slots__ = ("arrival", "event")
-
-    def __init__(self, event: Any, arrival: Arrival) -> None:
-        self.event = event
-        self.arrival = arrival
-
-
-@dataclass(slots=True)
-class Records:
-    """Consecutive records of a micro-batch, of which no account is on two partitions, decoded.
-
-    `events` are the Faust events that they came as, `rows` counts their queries.
-    """
-
-    events: list[Any] = field(default_factory=list)
-    items: list[Item] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
-    rows: int = 0
+def _plainly(get: Get) -> Get:
+    return get
 
 
 class Scorer:
@@ -122,13 +103,17 @@ class Scorer:
         for item, arrival in zip(records.items, arrivals, strict=True):
             item.arrival = arrival
 
-    def score(self, records: Records) -> Scored:
-        """Apply the records to their accounts."""
+    def parts(self, records: Records) -> Iterator[tuple[Records, Scored]]:
+        """Apply the records, in parts that fit into memory; each is to be saved before the next."""
+        for part in parts(records, self._store, self._open, self._engine.profile.watches):
+            yield part, self._score(part)
+
+    def _score(self, records: Records) -> Scored:
+        """Apply records to their accounts, which are open."""
         scored = Scored(letters=records.letters)
         accounts: dict[Key, list[Item]] = {}
         for item in records.items:
-            named = item.arrival.event
-            accounts.setdefault((named.account, named.model), []).append(item)
+            accounts.setdefault(item.key, []).append(item)
         fresh: dict[Key, list[Item]] = {}
         for key, items in accounts.items():
             news = self._news(key, items)
@@ -144,19 +129,19 @@ class Scorer:
         return scored
 
     def _news(self, key: Key, items: list[Item]) -> list[Item]:
-        """Make the account hot; leave out what had been applied before a crash."""
+        """Leave out what had been applied before a crash."""
         if not self._engine.profile.watches(key[1]):
             return items
-        offset = self._open(key, items[0]).offset
+        offset = self._store.hot(key).offset
         if items[0].arrival.source.offset > offset:
             return items
         return [item for item in items if item.arrival.source.offset > offset]
 
-    def _open(self, key: Key, item: Item) -> Entry:
+    def _open(self, key: Key, item: Item, reading: Callable[[Get], Get] = _plainly) -> Entry:
         source = item.arrival.source
         try:
             with self._current(item.event):
-                return self._store.open(key, source, self._get)
+                return self._store.open(key, source, reading(self._get))
         except StateError as error:
             # Watching from now on is better than not watching.
             log.error("stored state is not readable; account begins anew", exc_info=error)

@@ -38,6 +38,8 @@ from gamekeeper.stream.worker.footprint import footprint
 CODEC = 1
 # Kafka's default limit of a record is 1 MiB; larger segments are cut into rows of this size.
 MAX_ROW = 512 * 2**10
+FEW = 16
+"""Queries after which an account is weighed again: that takes as long as to score one or two."""
 
 Get = Callable[[bytes], Stored | None]
 """Reads a row by its key; None where there is none."""
@@ -110,6 +112,8 @@ _decode_piece = msgspec.msgpack.Decoder(_Piece).decode
 class _Log:
     """The live rows of one log in memory: row `first + i` ends at `ends[i]`, of `epochs[i]`."""
 
+    __slots__ = ("ends", "epochs", "first")
+
     def __init__(self, first: int = 0) -> None:
         self.first = first
         self.ends: deque[int] = deque()
@@ -126,6 +130,22 @@ class Entry:
     `bytes` is what it held in memory when it was last weighed.
     """
 
+    __slots__ = (
+        "_logs",
+        "_setups",
+        "_tenure",
+        "_useless",
+        "_weigh_at",
+        "_weighed",
+        "_written",
+        "account",
+        "bytes",
+        "key",
+        "offset",
+        "partition",
+        "topic",
+    )
+
     def __init__(self, key: Key, profile: Profile, source: Source, tenure: Tenure) -> None:
         self.key = key
         self._tenure = tenure
@@ -134,6 +154,7 @@ class Entry:
         self.partition = source.partition
         self.offset = -1
         self.bytes = 0
+        self._weighed = 0
         self._weigh_at = 0
         self._setups = {each.detector: _digest(profile.setup(each)) for each in profile.detectors}
         self._logs: dict[tuple[str, str], _Log] = {}
@@ -204,10 +225,16 @@ class Entry:
         self._useless = []
 
     def weigh(self) -> None:
-        """Measure what the account holds in memory, unless it has hardly grown since."""
-        if self.account.queries >= self._weigh_at:
+        """Measure what the account holds in memory, unless it has hardly changed since.
+
+        Detectors keep what they know of a batch's rows until the next, for evidence: after many
+        rows the next few change much.
+        """
+        queries = self.account.queries
+        if queries >= self._weigh_at:
+            fresh, self._weighed = queries - self._weighed, queries
             self.bytes = footprint(self)
-            self._weigh_at = self.account.queries * 5 // 4 + 8
+            self._weigh_at = queries + (1 if fresh > FEW else 1 + min(queries // 8, FEW))
 
     def _header(self) -> _Header:
         ranges = [
@@ -233,7 +260,7 @@ class Store:
     """The hot accounts of an engine, least recently used first out; the others are rows.
 
     `limit` bounds the hot accounts after `evict()`, and `max_bytes` what they hold in memory, but
-    for the one used last and for what each has grown by since it was weighed, about a quarter.
+    for the one used last. Before an account is opened or grows, `make_room()` keeps the bound.
     `tenures` has the partitions that are this worker's.
     """
 
@@ -243,7 +270,7 @@ class Store:
         self._engine = engine
         self._tenures = tenures
         self._limit = limit
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._used: set[Key] = set()
         self.bytes = 0
@@ -274,6 +301,7 @@ class Store:
         """Begin the account anew, whatever its rows say; they will be written over."""
         entry = self._entry(key, source)
         self._put(entry)
+        self._used.add(key)
         return entry
 
     def _entry(self, key: Key, source: Source) -> Entry:
@@ -281,6 +309,8 @@ class Store:
 
     def _put(self, entry: Entry) -> None:
         self.forget(entry.key)
+        entry.weigh()
+        self.bytes += entry.bytes
         self._entries[entry.key] = entry
         self._engine.accounts[entry.key] = entry.account
 
@@ -295,6 +325,17 @@ class Store:
             self.bytes -= entry.bytes
             self._engine.accounts.pop(key, None)
 
+    def make_room(self, more: int) -> None:
+        """Drop the least recently used accounts until `more` bytes fit beside the others.
+
+        Those used since the last `evict()` stay: what they have learnt may not be saved yet.
+        """
+        while self._entries and self.bytes + more > self.max_bytes:
+            oldest = next(iter(self._entries))
+            if oldest in self._used:
+                return
+            self.forget(oldest)
+
     def evict(self) -> None:
         """Drop the least recently used accounts beyond the limits."""
         for key in self._used & self._entries.keys():
@@ -303,7 +344,7 @@ class Store:
             entry.weigh()
             self.bytes += entry.bytes
         self._used.clear()
-        while len(self) > self._limit or (self.bytes > self._max_bytes and len(self) > 1):
+        while len(self) > self._limit or (self.bytes > self.max_bytes and len(self) > 1):
             self.forget(next(iter(self._entries)))
 
     def clear(self) -> None:

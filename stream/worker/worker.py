@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 import structlog
@@ -27,8 +30,9 @@ from gamekeeper.stream.kafka import Settings
 from gamekeeper.stream.worker.batching import Batches, current
 from gamekeeper.stream.worker.changelog import stored
 from gamekeeper.stream.worker.metrics import Metrics
+from gamekeeper.stream.worker.opening import Records
 from gamekeeper.stream.worker.outbox import Outbox
-from gamekeeper.stream.worker.scoring import Records, Scored, Scorer
+from gamekeeper.stream.worker.scoring import Scored, Scorer
 from gamekeeper.stream.worker.store import Row, Store
 from gamekeeper.stream.worker.tenures import Tenures
 
@@ -65,6 +69,8 @@ class Watcher:
         )
         self._batches: Batches | None = None
         self._running: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "scoring")
+        self._scoring: asyncio.Future[Any] | None = None
         self._closing = False
         self._leaving = False
         self._held_until = 0.0
@@ -116,10 +122,27 @@ class Watcher:
                 await asyncio.sleep(0)  # where nothing was to be written, nothing was waited for
 
     async def _take(self, records: Records, generation: int) -> None:
-        """Bring one part of a micro-batch from events to acknowledgements."""
-        if self._engine.featurizers:  # in a thread: networks take long enough for health to wait
-            await asyncio.to_thread(self._scorer.featurize, records)
-        scored = self._scorer.score(records)
+        """Bring records from events to acknowledgements, as many accounts at once as fit."""
+        if self._engine.featurizers:
+            await self._aside(self._scorer.featurize, records)
+        parts = self._scorer.parts(records)
+        while part := await self._aside(next, parts, None):
+            done, scored = part
+            await self._settle(done, scored, generation)
+            if self._leaving or self._closing:
+                return
+
+    async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Run in the scoring thread what takes long: health and Kafka are answered meanwhile.
+
+        Nothing else touches the accounts while it runs: who cancels a task has to wait for it.
+        """
+        run = partial(copy_context().run, work, *arguments)
+        self._scoring = asyncio.get_running_loop().run_in_executor(self._thread, run)
+        return await asyncio.shield(self._scoring)
+
+    async def _settle(self, records: Records, scored: Scored, generation: int) -> None:
+        """Make safe what one part of the records has led to."""
         await self._hold(generation)
         await self._tell(scored)
         await self._hold(generation)
@@ -197,8 +220,7 @@ class Watcher:
                 _tell_of(verdict)
         now = time.time()
         for event in events:
-            message = event.message
-            metrics.latency.observe(max(0.0, now - message.timestamp))
+            metrics.latency.observe(max(0.0, now - event.message.timestamp))
         for row in scored.rows:
             metrics.rows.labels(row.kind).inc()
 
@@ -226,6 +248,8 @@ class Watcher:
             await asyncio.wait({self._running}, timeout=self._settings.rebalance_timeout * 0.5)
             self._running.cancel()
             await asyncio.wait({self._running})
+            if self._scoring is not None:  # a thread cannot be cancelled
+                await asyncio.wait({self._scoring})
         commit = asyncio.create_task(self._app.consumer.commit())
         await asyncio.wait({commit}, timeout=COMMIT_SECONDS)
         commit.cancel()  # not waited for: one that waits for another's commit then begins its own
@@ -234,6 +258,7 @@ class Watcher:
         """Finish the running part and begin no other."""
         self._closing = True
         await self.release()
+        self._thread.shutdown(wait=False)
 
     def obstacle(self) -> str | None:
         """Say why the worker is not ready; None when it is."""

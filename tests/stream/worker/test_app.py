@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -53,11 +54,22 @@ SLOW = """
 import time
 import gamekeeper.stream.worker.scoring
 gamekeeper.stream.worker.scoring.MAX_ROWS = 20
-score = gamekeeper.stream.worker.scoring.Scorer.score
+score = gamekeeper.stream.worker.scoring.Scorer._score
 def slowly(self, records):
     time.sleep(0.5)
     return score(self, records)
-gamekeeper.stream.worker.scoring.Scorer.score = slowly
+gamekeeper.stream.worker.scoring.Scorer._score = slowly
+"""
+SLOW_TO_OPEN = """
+import time
+from gamekeeper.stream.worker.store import Entry
+restore = Entry.restore
+def slowly(self, *arguments):
+    end = time.perf_counter() + 0.02
+    while time.perf_counter() < end:
+        pass
+    restore(self, *arguments)
+Entry.restore = slowly
 """
 STOPPED = """
 import os, signal
@@ -295,6 +307,40 @@ def test_a_large_batch_is_left_between_its_parts(environ: dict[str, str]) -> Non
     with Worker(environ) as worker:
         wait_for(lambda: all_applied(settings))
         assert 0 < worker.metric("gamekeeper_queries_total") < count * rows
+    assert found(settings) == expected(settings)
+
+
+def test_many_cold_accounts_do_not_keep_health_waiting(environ: dict[str, str]) -> None:
+    """While hundreds of accounts are restored at once, for seconds, health answers all the time."""
+    settings = prepare(environ)
+    accounts = [f"account-{number}" for number in range(300)]
+    events = {
+        account: QueryEvent(
+            id=account,
+            account=account,
+            model="digits",
+            time=0,
+            inputs=Tensor.from_array(np.ones((3, 4), np.float32)),
+            labels=[0, 1, 2],
+        )
+        for account in accounts
+    }
+    records = [(event_key(account), encode_event(event)) for account, event in events.items()]
+    send(settings, records)
+    with Worker(environ) as worker:
+        wait_for(lambda: all_applied(settings))
+        assert worker.terminate() == 0
+    with Worker(environ, [sys.executable, "-c", SLOW_TO_OPEN + SERVE]) as worker:
+        wait_for(worker.ready)
+        send(settings, records)
+        slowest = 0.0
+        while worker.metric("gamekeeper_queries_total") < 3 * len(accounts):
+            begun = time.monotonic()
+            assert worker.get("/livez")[0] == 200
+            slowest = max(slowest, time.monotonic() - begun)
+            assert worker.alive()
+        assert slowest < 1
+        assert worker.metric("gamekeeper_consumer_lag") == 0
     assert found(settings) == expected(settings)
 
 

@@ -134,9 +134,10 @@ class Bench:
         """Score records and store the rows."""
         scored = Scored()
         for part in self.scorer.read(records):
-            fresh = self.scorer.score(part)
-            scored.add(fresh)
-            scored.skipped += fresh.skipped
+            for _, fresh in self.scorer.parts(part):
+                scored.add(fresh)
+                scored.skipped += fresh.skipped
+                self.store.evict()
         self.rows.update(
             {row.key: Stored(1, row.value) for row in scored.rows if row.value is not None}
         )
@@ -310,5 +311,6 @@ def test_networks_run_once_and_for_watched_models_alone(ahead: bool) -> None:
         [records] = bench.scorer.read([bench.record("alice"), bench.record("bob")])
         if ahead:
             bench.scorer.featurize(records)
-        assert len(bench.scorer.score(records).outcomes) == 2
+        [(_, scored)] = bench.scorer.parts(records)
+        assert len(scored.outcomes) == 2
         assert bench.network.rows == rows
