@@ -62,8 +62,14 @@ class ReaderThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # as
 
         async def with_life(offsets: Mapping[Any, OffsetAndMetadata]) -> None:
             # Else an offset that is committed just after the topic was made anew counts in it.
-            life = self.app.watcher.tenures.topic
-            await commit({tp: OffsetAndMetadata(at.offset, life) for tp, at in offsets.items()})
+            tenures = self.app.watcher.tenures
+            known = {
+                tp: OffsetAndMetadata(at.offset, tenures.topic)
+                for tp, at in offsets.items()
+                if tp.partition in tenures.held
+            }
+            if known:  # else nothing was read since the restore
+                await commit(known)
 
         consumer.commit = with_life
 

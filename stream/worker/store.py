@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import OrderedDict, deque
+from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
@@ -116,8 +117,8 @@ class _Log:
 
     def __init__(self, first: int = 0) -> None:
         self.first = first
-        self.ends: deque[int] = deque()
-        self.epochs: deque[int] = deque()
+        self.ends: list[int] = []
+        self.epochs: list[int] = []
 
     @property
     def next(self) -> int:
@@ -250,10 +251,13 @@ class Entry:
         """Take forgotten rows out of the live ranges; give their keys and epochs."""
         for (detector, name), position in self.account.horizon().items():
             log = self._logs.get((detector, name))
-            while log and log.ends and log.ends[0] <= position:
-                yield _segment_key(self.key, detector, name, log.first), log.epochs.popleft()
-                log.ends.popleft()
-                log.first += 1
+            if log is None:
+                continue
+            count = bisect_right(log.ends, position)
+            for number, epoch in enumerate(log.epochs[:count], log.first):
+                yield _segment_key(self.key, detector, name, number), epoch
+            del log.ends[:count], log.epochs[:count]
+            log.first += count
 
 
 class Store:

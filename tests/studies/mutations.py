@@ -134,9 +134,9 @@ MUTATIONS = [
         "stream/worker/worker.py",
         """        await self._tell(scored)
         await self._hold(generation)
-        await self._outbox.save(scored.rows)
+        await self._save(scored.rows, generation)
 """,
-        """        await self._outbox.save(scored.rows)
+        """        await self._save(scored.rows, generation)
         await self._hold(generation)
         await self._tell(scored)
 """,
@@ -144,6 +144,13 @@ MUTATIONS = [
             "tests/stream/worker/test_app.py::"
             "test_verdicts_that_could_not_be_sent_come_after_the_restart",
         ),
+    ),
+    Mutation(
+        "a restore takes rows that an earlier owner of the partition wrote too late",
+        "stream/worker/changelog.py",
+        "return found if found.offset <= offset else _Fence()",
+        "return _Fence()",
+        ("tests/stream/worker/test_changelog.py",),
     ),
     Mutation(
         "the sink commits one record more than it has written",

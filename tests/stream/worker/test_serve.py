@@ -33,9 +33,12 @@ from support.workers import (
 
 FULL_DISK = """
 import gamekeeper.stream.worker.outbox
-async def save(self, rows):
-    raise OSError("disk is full")
-gamekeeper.stream.worker.outbox.Outbox.save = save
+write = gamekeeper.stream.worker.outbox.Outbox.write
+async def fail(self, rows):
+    if any(row.kind == "header" for row in rows):
+        raise OSError("disk is full")
+    return await write(self, rows)
+gamekeeper.stream.worker.outbox.Outbox.write = fail
 """
 NEVER_COMMIT = """
 import gamekeeper.stream.worker.consumer
