@@ -7,6 +7,7 @@ reads one; `broker` runs the embedded one.
 from gamekeeper.stream.kafka.broker import HOST, EmbeddedBroker, LoopbackBroker, free_port
 from gamekeeper.stream.kafka.clients import admin, broker_errors, consumer, producer
 from gamekeeper.stream.kafka.reader import (
+    Gap,
     Record,
     Start,
     TopicReader,
@@ -22,6 +23,7 @@ __all__ = [
     "HOST",
     "STATE_TABLE",
     "EmbeddedBroker",
+    "Gap",
     "LoopbackBroker",
     "Record",
     "Security",

@@ -26,6 +26,7 @@ from kafka import ConsumerRebalanceListener, OffsetAndMetadata, errors
 from gamekeeper.schemas.errors import BrokerError, TraceError
 from gamekeeper.stream.kafka import Settings, broker_errors, consumer
 from gamekeeper.stream.sink.files import Drafts, Numbered, Partition, forget, group_of
+from gamekeeper.stream.sink.gaps import draft_gap
 from gamekeeper.stream.sink.lane import Lane, Record, memory_offset
 
 log = structlog.get_logger("gamekeeper.sink")
@@ -148,10 +149,27 @@ class Sink:
             except errors.NoOffsetForPartitionError:  # until its lane is opened
                 time.sleep(0.01)
                 return {}
+            except errors.OffsetOutOfRangeError as error:
+                self._reopen(error.args[0])
+                return {}
             except errors.KafkaConnectionError:  # a broker that was here is gone, and may come back
                 time.sleep(POLL_MS / 1000)
                 return {}
         return polled
+
+    def _reopen(self, positions: Mapping[Any, int]) -> None:
+        """Have partitions opened anew whose next record is not there: what has expired is lost.
+
+        What is in hand of them is written first: it came before that. `TraceError` where the topic
+        ends before the position.
+        """
+        lanes = {place: self._lanes[place] for place in positions if place in self._lanes}
+        for place, lane in lanes.items():
+            if lane.next > self._consumer.beginning_offsets([place])[place]:
+                raise _made_anew(lane.files, self._settings.brokers)
+        self._flush()
+        self._close(lanes)
+        self._consumer.pause(*(self._consumer.assignment() & positions.keys()))
 
     def _take(self, lane: Lane, records: list[Any]) -> None:
         for record in records:
@@ -211,35 +229,50 @@ class Sink:
             self._consumer.pause(place)  # what came before its lane is open would be read twice
         files.sweep()
         found = files.files()
-        start = self._start(place, files, found)
-        doubtful = [each.path for each in [*found, *files.rejections()] if each.offset >= start]
+        start, first = self._start(place, files, found)
+        doubtful = [each.path for each in [*found, *files.others()] if each.offset >= start]
         if (memory_offset(files) or 0) > start:
             doubtful.append(files.memory)
         if not self._commit({place: start}):
             return False
         forget(doubtful)
-        lane = lane_type(files, start)
+        if first > start and not self._pass_over(place, files, start, first):
+            return False
+        lane = lane_type(files, max(start, first))
         steps = lane.restore([each for each in found if each.offset < start])
         self._opening[place] = lane, steps
         return True
 
-    def _start(self, place: Any, files: Partition, found: Sequence[Numbered]) -> int:
-        """Decide at which offset to begin; `TraceError` where folder and topic do not match."""
+    def _start(self, place: Any, files: Partition, found: Sequence[Numbered]) -> tuple[int, int]:
+        """Give the offset to begin at, and the first that is there: a later one if some are lost.
+
+        Raises `TraceError` where folder and topic do not match.
+        """
         committed: int | None = self._consumer.committed(place, timeout_ms=COMMIT_MS)
         first: int = self._consumer.beginning_offsets([place])[place]
         if committed is None and (found or files.memory.exists()):
-            raise TraceError(
-                f"{files.folder}: its files of topic {place.topic} partition {place.partition} are "
-                f"not of the topic at {self._settings.brokers}, which was made anew or whose "
-                "committed offsets have expired; use another folder for --out"
-            )
-        if committed is not None and committed < first:
-            log.error(
-                "records have expired before they were written; lengthen retention.ms",
-                **_said(place),
-                lost=first - committed,
-            )
-        return max(first, committed or 0)
+            raise _made_anew(files, self._settings.brokers)
+        return (first if committed is None else committed), first
+
+    def _pass_over(self, place: Any, files: Partition, start: int, first: int) -> bool:
+        """Go on after what has expired, and tell it; false if the partition is not ours any more.
+
+        As with a batch, the row is written, the membership proved, the row put in its place, and
+        only then is the offset after it committed.
+        """
+        with Drafts() as drafts:
+            draft_gap(drafts, files, start, first)
+            if not self._commit({place: start}) or not drafts.publish():
+                return False
+        log.error(
+            "records have expired before they were written, see the table gaps; "
+            "lengthen retention.ms",
+            **_said(place),
+            first=start,
+            next=first,
+            lost=first - start,
+        )
+        return self._commit({place: first})
 
     def _close(self, places: Collection[Any]) -> None:
         """Drop partitions that have moved; what is not committed is read again, by whoever."""
@@ -296,6 +329,14 @@ class Sink:
                 log.warning("waiting for the broker to commit", error=str(cause))
             else:
                 return True
+
+
+def _made_anew(files: Partition, brokers: str) -> TraceError:
+    return TraceError(
+        f"{files.folder}: its files of topic {files.topic} partition {files.partition} are not of "
+        f"the topic at {brokers}, which was made anew or whose committed offsets have expired; use "
+        "another folder for --out"
+    )
 
 
 def _said(place: Any) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def opened(kind: type[Lane], folder: Path, start: int) -> Lane:
     files = Partition(folder, kind.table, "topic", 1)
     files.sweep()
     found = files.files()
-    forget(path for offset, path in [*found, *files.rejections()] if offset >= start)
+    forget(path for offset, path in [*found, *files.others()] if offset >= start)
     lane = kind(files, start)
     for _ in lane.restore([each for each in found if each.offset < start]):
         pass
