@@ -129,6 +129,8 @@ def producer(settings: Settings, **options: Any) -> KafkaProducer:
 def consumer(settings: Settings, group: str | None = None, **options: Any) -> KafkaConsumer:
     """Connect a consumer that starts at the oldest record and commits only when told to.
 
+    Records of a transaction come when it is committed, and never where it is aborted.
+
     Subscribe or assign it afterwards. `BrokerError` if it cannot connect.
     """
     session_ms = round(settings.session_timeout * 1000)
@@ -142,6 +144,7 @@ def consumer(settings: Settings, group: str | None = None, **options: Any) -> Ka
             "auto_offset_reset": "earliest",
             "enable_auto_commit": False,
             "heartbeat_interval_ms": round(settings.heartbeat * 1000),
+            "isolation_level": "read_committed",
             "max_partition_fetch_bytes": MAX_MESSAGE_BYTES,
             "session_timeout_ms": session_ms,
             # kafka-python tells the group's coordinator to wait this long for members to rejoin.

@@ -55,14 +55,20 @@ class Lane(ABC):
         """Make the lane at an offset; go through `restore` before taking records."""
         self.files = files
         self.start = start
+        self.reached = start
         self.records: list[Record] = []
         self.fresh = True
         self._behind = 0
 
     @property
     def next(self) -> int:
-        """The offset after the last record taken."""
-        return self.records[-1].offset + 1 if self.records else self.start
+        """The offset after the last record taken and after what follows it and is no record.
+
+        Markers of transactions, and what was aborted, use up offsets that nobody is given;
+        `reached` is how far the reading has come.
+        """
+        taken = self.records[-1].offset + 1 if self.records else self.start
+        return max(taken, self.reached)
 
     def restore(self, files: Sequence[Numbered]) -> Iterator[None]:
         """Remember what the memory and the files after it hold, a file between two yields.
@@ -96,6 +102,8 @@ class Lane(ABC):
 
         Raises `TraceError` where the folder cannot be written.
         """
+        if not self.records:
+            return 0, 0
         days, rejected = self._rows()
         for path, rows in days.items():
             with drafts.add(path) as temporary:
@@ -108,7 +116,8 @@ class Lane(ABC):
 
     def done(self) -> None:
         """Forget the records taken: they are written and committed."""
-        self.start, self.records, self.fresh = self.next, [], False
+        self.fresh = self.fresh and not self.records
+        self.start, self.records = self.next, []
         self.remember()
 
     @property

@@ -17,6 +17,7 @@ import queue
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,7 @@ class Sink:
             # Records of a partition whose lane is not open come again once it is.
             if place in self._lanes:
                 self._take(self._lanes[place], records)
+        self._advance()
         self._open_some()
         if self._is_time():
             self._flush()
@@ -165,6 +167,7 @@ class Sink:
         """
         lanes = {place: self._lanes[place] for place in positions if place in self._lanes}
         for place, lane in lanes.items():
+            lane.reached = max(lane.reached, positions[place])
             if lane.next > self._consumer.beginning_offsets([place])[place]:
                 raise _made_anew(lane.files, self._settings.brokers)
         self._flush()
@@ -177,8 +180,18 @@ class Sink:
                 continue
             lane.records.append(Record(record.offset, record.key, record.value))
             self._bytes += len(record.value or b"")
-        if self._waiting_since is None and records:
+        if records and self._waiting_since is None:
             self._waiting_since = time.monotonic()
+
+    def _advance(self) -> None:
+        """Note how far reading has come: further than the last record (see `Lane.next`)."""
+        if self._lanes.keys() != self._owned:
+            return  # who has not begun at his place yet has no position to be asked for
+        for place, lane in self._lanes.items():
+            with suppress(errors.IllegalStateError):  # it has just moved
+                lane.reached = max(lane.reached, self._consumer.position(place) or 0)
+            if lane.next > lane.start and self._waiting_since is None:
+                self._waiting_since = time.monotonic()
 
     def _is_time(self) -> bool:
         if self._waiting_since is None:
@@ -281,12 +294,12 @@ class Sink:
             lane = self._lanes.pop(place, None)
             if lane is not None:
                 self._bytes -= sum(len(record.value or b"") for record in lane.records)
-        if not any(lane.records for lane in self._lanes.values()):
+        if not any(lane.next > lane.start for lane in self._lanes.values()):
             self._waiting_since = None
 
     def _flush(self) -> None:
         """Write what is in hand, then commit it."""
-        lanes = {place: lane for place, lane in self._lanes.items() if lane.records}
+        lanes = {place: lane for place, lane in self._lanes.items() if lane.next > lane.start}
         if not lanes or not self._write(lanes):
             return
         if self._commit({place: lane.next for place, lane in lanes.items()}):
@@ -305,7 +318,9 @@ class Sink:
                 self._close(lanes)
                 return False
         for place, (rows, rejected) in counts.items():
-            log.info("wrote", **_said(place), end=lanes[place].next, rows=rows, rejected=rejected)
+            lane = lanes[place]
+            if lane.records:
+                log.info("wrote", **_said(place), end=lane.next, rows=rows, rejected=rejected)
         return True
 
     def _commit(self, offsets: Mapping[Any, int]) -> bool:

@@ -14,10 +14,19 @@ from gamekeeper.schemas.event import encode_event
 from gamekeeper.stream.kafka import EmbeddedBroker, Gap, Settings, TopicReader, open_topic, producer
 from support import brokers
 from support.retention import expire
-from support.sink_traffic import query
+from support.sink_traffic import Sent, query
+from support.transactions import send_in_transactions
 from support.workers import prepare, wait_for
 
 pytestmark = pytest.mark.broker
+
+MARKERS = [0, 0, 0, 1, 1, 2, 2, 3]
+"""How many markers of transactions, which have offsets, lie before each record."""
+
+
+def no_gap(gap: Gap) -> None:
+    """Fail: nothing has expired."""
+    raise AssertionError(gap)
 
 
 @pytest.fixture
@@ -110,6 +119,29 @@ def test_a_recording_counts_what_expired_unread(
     assert recorded.lost > 0
     assert recorded.queries + recorded.lost == 30
     assert sum("had expired before they were read" in each for each in said) == 1
+
+
+def test_aborted_transactions_do_not_count(
+    settings: Settings, broker: brokers.Broker, tmp_path: Path
+) -> None:
+    """What was aborted is not given, and a reader knows its end behind a transaction's marker."""
+    topic = settings.topics.queries
+    sent = [
+        Sent(topic, "account", encode_event(query(number, "account", rows=1)))
+        for number in range(8)
+    ]
+    parts = [(sent[:3], True), (sent[3:5], False), (sent[5:7], True), (sent[7:], False)]
+    send_in_transactions(settings, parts)
+    kept = {0, 1, 2, 5, 6}
+    if isinstance(broker, EmbeddedBroker):
+        kept = set(range(8))  # it does not say which transactions were aborted
+    with open_topic(settings, topic, "beginning", no_gap) as reader:
+        read = list(rest(reader))
+    assert read == [
+        offset + part for offset, part in zip(range(8), MARKERS, strict=True) if offset in kept
+    ]
+    recorded = record(settings, topic, tmp_path / "a.parquet", Wanted(until_idle=1.5))
+    assert recorded.events == len(kept)
 
 
 def test_a_topic_that_was_cut_back_is_read_again() -> None:
