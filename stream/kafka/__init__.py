@@ -5,7 +5,14 @@ reads one; `broker` runs the embedded one.
 """
 
 from gamekeeper.stream.kafka.broker import HOST, EmbeddedBroker, LoopbackBroker, free_port
-from gamekeeper.stream.kafka.clients import admin, broker_errors, consumer, producer
+from gamekeeper.stream.kafka.clients import (
+    PASSING,
+    admin,
+    broker_errors,
+    consumer,
+    is_passing,
+    producer,
+)
 from gamekeeper.stream.kafka.reader import (
     Gap,
     Record,
@@ -21,6 +28,7 @@ from gamekeeper.stream.kafka.topics import Step, apply, plan
 __all__ = [
     "BROKERS",
     "HOST",
+    "PASSING",
     "STATE_TABLE",
     "EmbeddedBroker",
     "Gap",
@@ -37,6 +45,7 @@ __all__ = [
     "broker_errors",
     "consumer",
     "free_port",
+    "is_passing",
     "open_topic",
     "plan",
     "producer",

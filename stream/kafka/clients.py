@@ -74,6 +74,9 @@ UNREACHABLE = (
     "_SASL_..., _TLS_..."
 )
 
+# What passes by itself when brokers are back; all else is wrong however long one waits.
+PASSING = (errors.RetriableError, errors.BrokerNotAvailableError)
+
 
 @contextmanager
 def broker_errors(
@@ -97,6 +100,11 @@ def broker_errors(
         raise BrokerError(
             f"cannot {doing}{where} at {brokers}: {_name(error)}; {_advice(error)}"
         ) from error
+
+
+def is_passing(error: BrokerError) -> bool:
+    """Say whether it is worth waiting for: a broker is away, late, or has just come back."""
+    return isinstance(error.__cause__, PASSING)
 
 
 def _name(error: errors.KafkaError) -> str:
@@ -194,7 +202,8 @@ def _reach(brokers: str) -> None:
     ended.set()
     if not found:
         why = "; ".join(sorted(set(reasons.values()))) or "no answer"
-        raise BrokerError(f"no broker at {brokers} ({why}): {ABSENT}")
+        away = errors.NodeNotReadyError(why)
+        raise BrokerError(f"no broker at {brokers} ({why}): {ABSENT}") from away
 
 
 def _knock(

@@ -124,17 +124,18 @@ class TopicReader:
         return broker_errors(self._settings.brokers, "read", topic=self._topic)
 
 
-def require_topic(settings: Settings, topic: str) -> None:
-    """Raise `BrokerError` unless the topic exists: some brokers make what a client only names."""
+def require_topic(settings: Settings, *topics: str) -> None:
+    """Raise `BrokerError` unless all topics exist: some brokers make what a client only names."""
     client = admin(settings)
     try:
         with broker_errors(settings.brokers, "list topics"):
             present = client.list_topics()
     finally:
         client.close()
-    if topic not in present:
+    missing = ", ".join(sorted(set(topics).difference(present)))
+    if missing:
         raise BrokerError(
-            f"there is no topic {topic} at {settings.brokers}; create it with `gamekeeper topics "
+            f"there is no topic {missing} at {settings.brokers}; create it with `gamekeeper topics "
             "apply`"
         )
 

@@ -17,7 +17,7 @@ from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.event import encode_event
 from gamekeeper.schemas.tables import GAPS
 from gamekeeper.stream.kafka import EmbeddedBroker, Settings, consumer
-from gamekeeper.stream.sink import Sink, sink
+from gamekeeper.stream.sink import Sink, member
 from gamekeeper.stream.sink.files import group_of
 from support import brokers
 from support.retention import expire, late_beginning
@@ -100,7 +100,7 @@ def test_goes_on_where_retention_has_passed_it(
     """A sink that was away for longer than records are kept goes on with those that are left."""
     stopped_at_12(settings, tmp_path)
     if isinstance(broker, EmbeddedBroker):
-        monkeypatch.setattr(sink, "consumer", late_beginning(20))
+        monkeypatch.setattr(member, "consumer", late_beginning(20))
     else:
         expire(settings, settings.topics.queries, 0, 20)
     left = [*range(12), *range(20, 30)]
@@ -120,16 +120,16 @@ def test_goes_on_where_retention_passes_it_while_it_runs(
     """A sink that reads slower than records expire writes what it has, and goes on after it."""
     if isinstance(broker, EmbeddedBroker):
         return  # nothing expires there, and no fetch is out of range
-    monkeypatch.setattr(sink, "consumer", partial(consumer, max_partition_fetch_bytes=1))
-    poll, slow, going = Sink._poll, threading.Event(), threading.Event()
+    monkeypatch.setattr(member, "consumer", partial(consumer, max_partition_fetch_bytes=1))
+    read, slow, going = Sink._read, threading.Event(), threading.Event()
 
-    def hold(self: Sink) -> Any:
+    def hold(self: Sink) -> None:
         if any(lane.next == 12 for lane in self._lanes.values()):
             slow.set()
             going.wait(PATIENCE)
-        return poll(self)
+        read(self)
 
-    monkeypatch.setattr(Sink, "_poll", hold)
+    monkeypatch.setattr(Sink, "_read", hold)
     settings = msgspec.structs.replace(settings, session_timeout=60.0, rebalance_timeout=200.0)
     with running(settings, tmp_path, "queries"):
         send(settings, events(settings, 0, 12))
