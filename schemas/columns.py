@@ -1,4 +1,4 @@
-"""The columns of the three tables in SQL's types, for whoever reads them without Arrow.
+"""The columns of the tables in SQL's types, for whoever reads them without Arrow.
 
 The service's sink, recorded traces and replay's results use the same ones. `schemas.tables` has
 them as Arrow schemas.
@@ -105,5 +105,24 @@ VERDICTS: Final = _columns(
 `_offset` where the verdict itself lies (null where it never was on a topic).
 """
 
-COLUMNS: Final = {"queries": QUERIES, "scores": SCORES, "verdicts": VERDICTS}
+GAPS: Final = _columns(
+    {
+        "topic": "VARCHAR",
+        "partition": "INTEGER",
+        "first": "BIGINT",
+        "next": "BIGINT",
+        "lost": "BIGINT",
+        "seen": "TIMESTAMPTZ",
+    },
+    {},
+)
+"""One row per stretch of a topic's partition that had expired before the sink read it.
+
+`first` is the first offset that is missing, `next` the one that the sink went on at, `lost` how
+many lie between: as many records at most, for compaction and transactions use up offsets, too.
+`seen` is when the sink noticed. What was lost is in no other table: `query` of `queries` counts on
+without it, and so falls behind the worker's numbers where the worker has read it.
+"""
+
+COLUMNS: Final = {"queries": QUERIES, "scores": SCORES, "verdicts": VERDICTS, "gaps": GAPS}
 """The tables by name; each is a folder of that name."""

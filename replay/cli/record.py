@@ -56,7 +56,8 @@ def record(
 ) -> None:
     """Record the queries topic as a trace, until a limit is reached or Ctrl-C is pressed.
 
-    What is not a valid event is counted, warned about and left out.
+    What is not a valid event is counted, warned about and left out, and so is what expires before
+    it is read.
     """
     from gamekeeper.replay.traces import Wanted  # not needed to print help
     from gamekeeper.replay.traces import record as run_recording
@@ -84,7 +85,8 @@ def record(
 
 def _said(recorded: Recorded) -> str:
     invalid = f", {recorded.invalid} invalid events skipped" if recorded.invalid else ""
+    lost = f", {recorded.lost} records expired unread" if recorded.lost else ""
     return (
         f"{recorded.queries} queries in {recorded.events} events of {recorded.accounts} "
-        f"accounts{invalid}"
+        f"accounts{invalid}{lost}"
     )

@@ -129,15 +129,17 @@ def close_command(uid: str, data: Path, brokers: str | None, analyst: str, note:
 
 
 def _known(data: Path, cluster: Settings | None) -> Iterable[Verdict]:
-    """Read a cluster's topic, or else a folder; say where that has no table: no good news."""
+    """Read a cluster's topic, or else a folder; say where that has no table, or not all of it."""
     from gamekeeper.replay.tables import absence, missing
-    from gamekeeper.replay.tables.verdicts import from_tables, from_topic
+    from gamekeeper.replay.tables.verdicts import from_tables, from_topic, lost
 
     if cluster is not None:
         return from_topic(cluster, follow=False, skipped=warn)
     found = from_tables(data)
     if missing(data, "verdicts"):
         warn(absence(data, "verdicts"))
+    for each in lost(data):
+        warn(each)
     return found
 
 

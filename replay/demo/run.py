@@ -102,7 +102,9 @@ def run(folder: Path, seconds: float, show: Show) -> Report:
         sink = stack.enter_context(running(["sink", "--out", str(folder)], environ, folder))
         _await_ready(worker, settings.http_port, show)
         scores, verdicts = (
-            stack.enter_context(open_topic(settings, topic, "beginning"))
+            stack.enter_context(
+                open_topic(settings, topic, "beginning", lambda gap: show(str(gap), accounts))
+            )
             for topic in (settings.topics.scores, settings.topics.verdicts)
         )
         told: dict[str, Verdict] = {}

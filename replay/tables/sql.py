@@ -19,6 +19,7 @@ WRITERS = {
     "queries": "`gamekeeper sink --queries` writes it, and so does `gamekeeper record`",
     "scores": "`gamekeeper sink --scores` and `gamekeeper evaluate` write it",
     "verdicts": "is it the folder of `gamekeeper sink --out` or `gamekeeper evaluate --out`?",
+    "gaps": "`gamekeeper sink` writes it when records have expired before it could read them",
 }
 """What to think of where a table is missing."""
 READS = {
@@ -132,6 +133,7 @@ def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]
         "queries": "one query that an account sent",
         "scores": "one detector's statistic after one query",
         "verdicts": "one change of an account's standing",
+        "gaps": "one stretch of a topic that had expired before the sink read it",
         **view_help(),
     }
     return [(name, text[name], ", ".join(connection.table(name).columns)) for name in text]

@@ -27,6 +27,8 @@ _SELECT = (
     "ORDER BY last_time, account, model, detector, query, activity <> 'close', id"
 )
 
+_LOST = "SELECT topic, sum(lost) FROM gaps GROUP BY topic ORDER BY topic"
+
 
 def from_tables(folder: Path) -> list[Verdict]:
     """Read the verdicts of a folder's tables, each id once, by time.
@@ -37,16 +39,27 @@ def from_tables(folder: Path) -> list[Verdict]:
     return [_verdict(dict(zip(answer.names, row, strict=True))) for row in answer.rows]
 
 
+def lost(folder: Path) -> list[str]:
+    """Say of each topic how much had expired before the sink could read it; mostly nothing."""
+    [answer] = run(connect(folder), _LOST)
+    return [
+        f"{folder}: {count} records of {printable(topic)} had expired before the sink read them; "
+        '`gamekeeper sql "FROM gaps"` says where and when'
+        for topic, count in answer.rows
+    ]
+
+
 def from_topic(
     settings: Settings, *, follow: bool, skipped: Callable[[str], None]
 ) -> Iterator[Verdict]:
     """Read the verdicts of the topic, each id once, partition by partition.
 
     With `follow` it goes on with those that come, until interrupted. What is not a verdict is
-    reported to `skipped`. Raises `BrokerError`.
+    reported to `skipped`, and so is what expires before it is read. Raises `BrokerError`.
     """
     seen: set[str] = set()
-    with open_topic(settings, settings.topics.verdicts, "beginning") as reader:
+    topic = settings.topics.verdicts
+    with open_topic(settings, topic, "beginning", lambda gap: skipped(str(gap))) as reader:
         while follow or not reader.at_end():
             for record in reader.poll():
                 verdict = _decoded(record, skipped)

@@ -10,6 +10,9 @@ SELECT * FROM _no_scores UNION ALL BY NAME SELECT * FROM _files_scores;
 CREATE VIEW verdicts AS
 SELECT * FROM _no_verdicts UNION ALL BY NAME SELECT * FROM _files_verdicts;
 
+CREATE VIEW gaps AS
+SELECT * FROM _no_gaps UNION ALL BY NAME SELECT * FROM _files_gaps;
+
 -- Ready views. The comment above one is its help: `name: what one row is`.
 
 -- findings: one per finding, open or closed, how it was opened, its worst moment and evidence

@@ -18,7 +18,7 @@ from gamekeeper.schemas.event import QueryEvent, check_key, decode_event
 from gamekeeper.schemas.files import sync, temporary_for
 from gamekeeper.schemas.order import is_order
 from gamekeeper.schemas.tables import QUERIES, many_query_rows
-from gamekeeper.stream.kafka import Record, Settings, Start, TopicReader, open_topic
+from gamekeeper.stream.kafka import Gap, Record, Settings, Start, TopicReader, open_topic
 
 # A row group: what is held in memory, and what a reader of the trace must hold.
 _GROUP_BYTES = 16 * 2**20
@@ -40,12 +40,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorded(msgspec.Struct, kw_only=True):
-    """What has been recorded so far."""
+    """What has been recorded so far; `lost` counts offsets that expired before they were read."""
 
     events: int = 0
     queries: int = 0
     accounts: int = 0
     invalid: int = 0
+    lost: int = 0
 
 
 def record(
@@ -62,12 +63,20 @@ def record(
     """Record a topic into the file `out`, which appears when it is complete.
 
     Queries count from 0 per account and model, in the topic's order, as the service counts them.
-    An event that is not valid is reported to `skipped` and left out. An interrupt
-    (`KeyboardInterrupt`) ends the recording as any other limit does. Raises `TraceError` where
-    `out` exists or nothing came, `BrokerError` where the topic cannot be read.
+    An event that is not valid is reported to `skipped` and left out; so is what expires before it
+    is read. An interrupt (`KeyboardInterrupt`) ends the recording as any other limit does. Raises
+    `TraceError` where `out` exists or nothing came, `BrokerError` where the topic cannot be read.
     """
-    with open_topic(settings, topic, wanted.start) as reader, _Writer(out, trace, kind) as writer:
-        recorded = Recorded()
+    recorded = Recorded()
+
+    def missed(gap: Gap) -> None:
+        recorded.lost += gap.lost
+        skipped(str(gap))
+
+    with (
+        open_topic(settings, topic, wanted.start, missed) as reader,
+        _Writer(out, trace, kind) as writer,
+    ):
         recording = _Recording(wanted, writer, recorded, skipped)
         try:
             recording.run(reader, advance)

@@ -1,4 +1,4 @@
-"""The columns of `schemas.columns` as Arrow schemas: `QUERIES`, `SCORES`, `VERDICTS`.
+"""The columns of `schemas.columns` as Arrow schemas: `QUERIES`, `SCORES`, `VERDICTS`, `GAPS`.
 
 Columns of a kind that lake formats cannot read back (Arrow's tensor extension type) are avoided on
 purpose.
@@ -42,5 +42,6 @@ def _schema(table: Mapping[str, columns.Column]) -> pa.Schema:
 QUERIES: Final = _schema(columns.QUERIES)
 SCORES: Final = _schema(columns.SCORES)
 VERDICTS: Final = _schema(columns.VERDICTS)
-TABLES: Final = {"queries": QUERIES, "scores": SCORES, "verdicts": VERDICTS}
+GAPS: Final = _schema(columns.GAPS)
+TABLES: Final = {"queries": QUERIES, "scores": SCORES, "verdicts": VERDICTS, "gaps": GAPS}
 """The tables by name; each is a folder of that name."""

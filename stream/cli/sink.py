@@ -24,7 +24,8 @@ def sink(out: Path | None, queries: bool, scores: bool) -> None:
     """Write verdicts to Parquet, until SIGTERM or Ctrl-C; `gamekeeper sql` reads them.
 
     A folder is filled from the topics' beginning and goes on where it stopped. Each verdict is in
-    it once, whatever was killed meanwhile. Records that cannot be read go to DIR/rejected.
+    it once, whatever was killed meanwhile. Records that cannot be read go to DIR/rejected. A broker
+    that is away is waited for.
     """
     from gamekeeper.stream.logs import configure  # nothing of this is needed to print help
     from gamekeeper.stream.sink import Lane, QueryLane, ScoreLane, Sink, VerdictLane

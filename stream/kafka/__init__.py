@@ -6,9 +6,17 @@ one.
 """
 
 from gamekeeper.stream.kafka.broker import HOST, EmbeddedBroker, LoopbackBroker, free_port
-from gamekeeper.stream.kafka.clients import admin, broker_errors, consumer, producer
+from gamekeeper.stream.kafka.clients import (
+    PASSING,
+    admin,
+    broker_errors,
+    consumer,
+    is_passing,
+    producer,
+)
 from gamekeeper.stream.kafka.lives import reaches, topic_ids
 from gamekeeper.stream.kafka.reader import (
+    Gap,
     Record,
     Start,
     TopicReader,
@@ -22,8 +30,10 @@ from gamekeeper.stream.kafka.topics import Step, apply, plan
 __all__ = [
     "BROKERS",
     "HOST",
+    "PASSING",
     "STATE_TABLE",
     "EmbeddedBroker",
+    "Gap",
     "LoopbackBroker",
     "Record",
     "Security",
@@ -37,6 +47,7 @@ __all__ = [
     "broker_errors",
     "consumer",
     "free_port",
+    "is_passing",
     "open_topic",
     "plan",
     "producer",

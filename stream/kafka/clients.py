@@ -74,6 +74,9 @@ UNREACHABLE = (
     "_SASL_..., _TLS_..."
 )
 
+# What passes by itself when brokers are back; all else is wrong however long one waits.
+PASSING = (errors.RetriableError, errors.BrokerNotAvailableError)
+
 
 @contextmanager
 def broker_errors(
@@ -98,6 +101,11 @@ def broker_errors(
         advice = _advice(error)
         kind = AbsentError if error.retriable and advice is UNREACHABLE else BrokerError
         raise kind(f"cannot {doing}{where} at {brokers}: {_name(error)}; {advice}") from error
+
+
+def is_passing(error: BrokerError) -> bool:
+    """Say whether it is worth waiting for: a broker is away, late, or has just come back."""
+    return isinstance(error.__cause__, PASSING)
 
 
 def _name(error: errors.KafkaError) -> str:
@@ -130,6 +138,8 @@ def producer(settings: Settings, **options: Any) -> KafkaProducer:
 def consumer(settings: Settings, group: str | None = None, **options: Any) -> KafkaConsumer:
     """Connect a consumer that starts at the oldest record and commits only when told to.
 
+    Records of a transaction come when it is committed, and never where it is aborted.
+
     Subscribe or assign it afterwards. `BrokerError` if it cannot connect.
     """
     session_ms = round(settings.session_timeout * 1000)
@@ -143,6 +153,7 @@ def consumer(settings: Settings, group: str | None = None, **options: Any) -> Ka
             "auto_offset_reset": "earliest",
             "enable_auto_commit": False,
             "heartbeat_interval_ms": round(settings.heartbeat * 1000),
+            "isolation_level": "read_committed",
             "max_partition_fetch_bytes": MAX_MESSAGE_BYTES,
             "session_timeout_ms": session_ms,
             # kafka-python tells the group's coordinator to wait this long for members to rejoin.
@@ -192,7 +203,8 @@ def _reach(brokers: str) -> None:
     ended.set()
     if not found:
         why = "; ".join(sorted(set(reasons.values()))) or "no answer"
-        raise AbsentError(f"no broker at {brokers} ({why}): {ABSENT}")
+        away = errors.NodeNotReadyError(why)
+        raise AbsentError(f"no broker at {brokers} ({why}): {ABSENT}") from away
 
 
 def _knock(

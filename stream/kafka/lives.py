@@ -33,12 +33,14 @@ def reaches(settings: Settings, topic: str, partition: int, offset: int) -> bool
     """
     place = TopicPartition(topic, partition)
     with (
-        consumer(settings, auto_offset_reset="none") as client,
+        consumer(settings, auto_offset_reset="none", isolation_level="read_uncommitted") as client,
         broker_errors(settings.brokers, "read", topic=topic, partition=partition, offset=offset),
     ):
         client.assign([place])
         client.seek(place, offset - 1)
         try:
-            return bool(client.poll(timeout_ms=_PATIENCE_MS))
+            client.poll(timeout_ms=_PATIENCE_MS)
+            reached: bool = client.position(place) >= offset  # past a transaction's marker, too
+            return reached
         except errors.OffsetOutOfRangeError:
             return False

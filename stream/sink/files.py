@@ -3,6 +3,7 @@
     DIR/sink.json                                              the consumer group that fills DIR
     DIR/<table>/date=YYYY-MM-DD/<topic>-<partition>-<first offset>.parquet
     DIR/rejected/<topic>-<partition>-<first offset>.jsonl      records that could not be read
+    DIR/gaps/<topic>-<partition>-<first offset>.parquet        what had expired before it was read
     DIR/memory/<topic>-<partition>.parquet                     what a lane has to know to go on
 
 The files of one batch are named by the batch's first offset. Those below the committed offset are
@@ -29,6 +30,7 @@ from gamekeeper.schemas.files import make_folder, sync, temporary_for
 
 DIGITS = 20  # enough for any 64-bit offset, so that names sort like offsets
 REJECTED = "rejected"
+GAPS = "gaps"
 MEMORY = "memory"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -65,6 +67,10 @@ class Partition(NamedTuple):
         """Name the file of a batch's rejected records."""
         return self.folder / REJECTED / f"{self._stem}{offset:0{DIGITS}}.jsonl"
 
+    def gap(self, offset: int) -> Path:
+        """Name the file of the gap that begins at an offset."""
+        return self.folder / GAPS / f"{self._stem}{offset:0{DIGITS}}.parquet"
+
     @property
     def memory(self) -> Path:
         """Name the file of what a lane has to know to go on."""
@@ -72,14 +78,12 @@ class Partition(NamedTuple):
 
     def files(self) -> list[Numbered]:
         """List its table files, oldest first."""
-        found = _names(self._days(), rf"{re.escape(self._stem)}(\d{{{DIGITS}}})\.parquet")
-        return sorted(Numbered(int(name[1]), path) for path, name in found)
+        return self._numbered(self._days(), "parquet")
 
-    def rejections(self) -> list[Numbered]:
-        """List its files of rejected records, oldest first."""
-        folders = [self.folder / REJECTED]
-        found = _names(folders, rf"{re.escape(self._stem)}(\d{{{DIGITS}}})\.jsonl")
-        return sorted(Numbered(int(name[1]), path) for path, name in found)
+    def others(self) -> list[Numbered]:
+        """List its files of rejected records and of gaps."""
+        rejected = self._numbered([self.folder / REJECTED], "jsonl")
+        return rejected + self._numbered([self.folder / GAPS], "parquet")
 
     def sweep(self) -> None:
         """Remove half-written files: whoever is still about to rename them cannot do so any more.
@@ -88,8 +92,13 @@ class Partition(NamedTuple):
         """
         batch = rf"\.{re.escape(self._stem)}\d{{{DIGITS}}}\.(parquet|jsonl)\..*\.tmp"
         memory = rf"\.{re.escape(self.memory.name)}\..*\.tmp"
-        forget(path for path, _ in _names([*self._days(), self.folder / REJECTED], batch))
+        folders = [*self._days(), self.folder / REJECTED, self.folder / GAPS]
+        forget(path for path, _ in _names(folders, batch))
         forget(path for path, _ in _names([self.memory.parent], memory))
+
+    def _numbered(self, folders: Iterable[Path], suffix: str) -> list[Numbered]:
+        found = _names(folders, rf"{re.escape(self._stem)}(\d{{{DIGITS}}})\.{suffix}")
+        return sorted(Numbered(int(name[1]), path) for path, name in found)
 
     @property
     def _stem(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -39,13 +40,23 @@ class Row(NamedTuple):
     content: Any
 
 
+class Count(NamedTuple):
+    """What a batch's files hold of a lane."""
+
+    rows: int
+    rejected: int
+
+
 class Lane(ABC):
     """One partition's way into its table.
+
+    It takes records, writes them, or as many as make no more than some files, and is told when what
+    is written is committed. Up to where that goes is `end`; it is `cut` where records are left.
 
     What it has to know of the rows below its start is in its memory: a file that is written now
     and then, never of more than is committed. So the memory may be old, but is always right: the
     files that came after it tell the rest. A lane is `fresh` until its first file is written, which
-    nobody should have to wait for.
+    nobody should have to wait for, and `passed` where its next records have expired.
     """
 
     table: ClassVar[str]
@@ -54,15 +65,45 @@ class Lane(ABC):
     def __init__(self, files: Partition, start: int) -> None:
         """Make the lane at an offset; go through `restore` before taking records."""
         self.files = files
-        self.start = start
+        self.start = self.end = start
         self.records: list[Record] = []
+        self.bytes = 0
+        self.since = time.monotonic()
         self.fresh = True
+        self.cut = self.passed = False
+        self._reached = start
         self._behind = 0
 
     @property
     def next(self) -> int:
-        """The offset after the last record taken."""
-        return self.records[-1].offset + 1 if self.records else self.start
+        """The offset after the last record taken and after what follows it and is no record.
+
+        Markers of transactions, and what was aborted, use up offsets that nobody is given.
+        """
+        taken = self.records[-1].offset + 1 if self.records else self.start
+        return max(taken, self._reached)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to be written or committed, first taken at `since`."""
+        return self.next > self.start
+
+    def take(self, record: Record) -> None:
+        """Take the next record; one that has been taken before is left."""
+        if record.offset >= self.next:
+            self._begin()
+            self.records.append(record)
+            self.bytes += len(record.value or b"")
+
+    def advance(self, position: int) -> None:
+        """Note up to which offset the partition has been read, which may be no record's."""
+        if position > self.next:
+            self._begin()
+            self._reached = position
+
+    def _begin(self) -> None:
+        if not self.pending:
+            self.since = time.monotonic()
 
     def restore(self, files: Sequence[Numbered]) -> Iterator[None]:
         """Remember what the memory and the files after it hold, a file between two yields.
@@ -91,12 +132,12 @@ class Lane(ABC):
             drafts.publish()
         self._behind = 0
 
-    def write(self, drafts: Drafts) -> tuple[int, int]:
-        """Draft the files of the records taken; return the numbers of rows and of rejected ones.
+    def write(self, drafts: Drafts, most: int) -> Count:
+        """Draft the files of the records taken, or of as many of the first as make `most` days.
 
         Raises `TraceError` where the folder cannot be written.
         """
-        days, rejected = self._rows()
+        days, rejected = self._rows(most)
         for path, rows in days.items():
             with drafts.add(path) as temporary:
                 write_rows(rows, temporary)
@@ -104,11 +145,15 @@ class Lane(ABC):
             with drafts.add(self.files.rejected(self.records[0].offset)) as temporary:
                 temporary.write_text(self._lines(rejected), encoding="utf-8")
         self._behind += len(days)
-        return sum(rows.num_rows for rows in days.values()), len(rejected)
+        return Count(sum(rows.num_rows for rows in days.values()), len(rejected))
 
     def done(self) -> None:
-        """Forget the records taken: they are written and committed."""
-        self.start, self.records, self.fresh = self.next, [], False
+        """Forget the records up to `end`: they are written and committed."""
+        self.fresh = self.fresh and not self.records
+        self.start = self.end
+        self.records = [record for record in self.records if record.offset >= self.end]
+        self.bytes = sum(len(record.value or b"") for record in self.records)
+        self.cut = bool(self.records)
         self.remember()
 
     @property
@@ -128,11 +173,15 @@ class Lane(ABC):
         place = {"topic": self.files.topic, "partition": self.files.partition}
         return "".join(json.dumps({**place, **each._asdict()}) + "\n" for each in rejected)
 
-    def _rows(self) -> tuple[dict[Path, pa.Table], list[Rejected]]:
-        first = self.records[0].offset
+    def _rows(self, most: int) -> tuple[dict[Path, pa.Table], list[Rejected]]:
+        first = self.records[0].offset if self.records else self.start
         contents: defaultdict[Path, list[Any]] = defaultdict(list)
         rejected = []
+        self.end = self.next
         for record in self.records:
+            if len(contents) == most:
+                self.end = record.offset
+                break
             if record.value is None:
                 continue  # a tombstone: somebody had the key's records deleted
             try:

@@ -9,6 +9,7 @@ import os
 import pty
 import re
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from gamekeeper.replay.tables import connect, describe, run, view_help, whole, w
 from gamekeeper.replay.tables.sql import READS
 from gamekeeper.schemas.columns import COLUMNS
 from gamekeeper.schemas.errors import SettingsError, TraceError
-from gamekeeper.schemas.tables import SCORES, score_rows, verdict_rows, write_parquet
+from gamekeeper.schemas.tables import GAPS, SCORES, score_rows, verdict_rows, write_parquet
 from support.processes import spawned
 from support.traces import START, events, write_trace
 from support.verdict_tables import make_verdict
@@ -46,6 +47,9 @@ def folder(tmp_path: Path) -> Path:
         for number in range(2)
     ]
     write_parquet(pa.Table.from_batches(scores, schema=SCORES), tmp_path / "scores" / "a.parquet")
+    seen = datetime(2026, 5, 1, tzinfo=UTC)
+    gap = {"topic": "t", "partition": 0, "first": 12, "next": 20, "lost": 8, "seen": seen}
+    write_parquet(pa.Table.from_pylist([gap], schema=GAPS), tmp_path / "gaps" / "a.parquet")
     changes = [
         make_verdict("account 0", 3, "create"),
         make_verdict("account 0", 5, "update", statistic=0.09, severity="high"),

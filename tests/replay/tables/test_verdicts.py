@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
@@ -13,7 +15,7 @@ from gamekeeper.replay.cli.verdicts import verdicts as command
 from gamekeeper.replay.tables.verdicts import explain, find, from_tables, from_topic
 from gamekeeper.schemas.errors import BrokerError, SettingsError
 from gamekeeper.schemas.ocsf import to_ocsf
-from gamekeeper.schemas.tables import verdict_rows, write_parquet
+from gamekeeper.schemas.tables import GAPS, verdict_rows, write_parquet
 from gamekeeper.schemas.verdict import decode_verdict
 from gamekeeper.stream.kafka import Settings
 from support.processes import spawned
@@ -62,6 +64,18 @@ def test_a_folder_without_verdicts_is_said(tmp_path: Path) -> None:
     assert "gamekeeper sink --out" in result.stderr
     write_parquet(verdict_rows([]), tmp_path / "verdicts" / "a.parquet")
     assert CliRunner().invoke(command, ["--data", str(tmp_path)]).stderr == ""
+
+
+def test_what_expired_unread_is_said(folder: Path) -> None:
+    """Who lists verdicts is told of those that are missing, topic by topic."""
+    gap = {"topic": "verdicts\x1b", "partition": 0, "first": 2, "next": 9, "lost": 7}
+    gaps = [{**gap, "seen": datetime(2026, 5, 1, tzinfo=UTC)}] * 2
+    write_parquet(pa.Table.from_pylist(gaps, schema=GAPS), folder / "gaps" / "a.parquet")
+    result = CliRunner().invoke(command, ["--data", str(folder)])
+    assert result.exit_code == 0
+    assert "14 records of verdicts" in result.stderr
+    assert "FROM gaps" in result.stderr
+    assert "\x1b" not in result.stderr
 
 
 def test_a_wrong_address_is_blamed_on_its_option() -> None:

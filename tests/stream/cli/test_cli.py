@@ -121,7 +121,7 @@ def test_broker_runs_until_it_is_told_to_stop(end: signal.Signals) -> None:
 SIGNAL = "import os, signal; end = lambda *_, **__: os.kill(os.getpid(), signal.{0})\n"
 STARTS = {
     "serve": "import gamekeeper.stream.worker.serve as s; s.check_topics = end",
-    "sink": "import gamekeeper.stream.sink.sink as s; s.consumer = end",
+    "sink": "import gamekeeper.stream.sink.member as s; s.require_topic = end",
     "broker": "import gamekeeper.stream.kafka.broker as s; s.answers = lambda port: end() is None",
 }
 

@@ -60,6 +60,8 @@ def test_private_names_are_there(broker: brokers.Broker, names: brokers.Names) -
         assert callable(sender._unregister_cleanup)
     with consumer(settings, names("group")) as reader:
         assert callable(reader._coordinator.request_rejoin)
+        assert reader._coordinator.coordinator_unknown() in (True, False)
+        assert reader._fetcher._next_partition_records is None
 
 
 def test_a_missing_broker_is_named() -> None:

@@ -40,7 +40,7 @@ def taken(lane: Lane, count: int) -> None:
     for offset in range(lane.start, lane.start + count):
         body = value(lane.table, offset)
         account = f"account-{(offset - (offset % 5 == 4)) % 3}"
-        lane.records.append(Record(offset, account.encode(), body))
+        lane.take(Record(offset, account.encode(), body))
 
 
 def opened(kind: type[Lane], folder: Path, start: int) -> Lane:
@@ -48,19 +48,19 @@ def opened(kind: type[Lane], folder: Path, start: int) -> Lane:
     files = Partition(folder, kind.table, "topic", 1)
     files.sweep()
     found = files.files()
-    forget(path for offset, path in [*found, *files.rejections()] if offset >= start)
+    forget(path for offset, path in [*found, *files.others()] if offset >= start)
     lane = kind(files, start)
     for _ in lane.restore([each for each in found if each.offset < start]):
         pass
     return lane
 
 
-def written(lane: Lane, committed: list[int]) -> None:
-    """Write a lane's records and commit them."""
+def written(lane: Lane, committed: list[int], most: int = 256) -> None:
+    """Write a lane's records, or as many as make so many files, and commit them."""
     with Drafts() as drafts:
-        lane.write(drafts)
+        lane.write(drafts, most)
         assert drafts.publish()
-    committed.append(lane.next)
+    committed.append(lane.end)
     lane.done()
 
 
@@ -111,6 +111,24 @@ def columns(lane: Lane) -> list[tuple[Any, ...]]:
     """
     rows = sorted(zip(*lane.known().values(), strict=True))
     return [row for row in rows if lane.table != "scores" or row[2] % 2 == 0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_of_many_days_is_written_in_parts(kind: type[Lane], tmp_path: Path) -> None:
+    """A batch of more files than may be is cut; its rows are those of one that is not."""
+    filled(kind, tmp_path / "whole", [16])
+    lane = opened(kind, tmp_path / "parts", 0)
+    taken(lane, 16)
+    committed: list[int] = []
+    while lane.pending:
+        before = len(lane.files.files())
+        written(lane, committed, most=1)
+        assert len(lane.files.files()) <= before + 1
+        assert lane.cut == lane.pending
+    assert committed[-1] == 16
+    assert committed == sorted(committed)
+    assert kind is ScoreLane or len(committed) > 2
+    assert tables(tmp_path / "parts") == tables(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("kind", KINDS)

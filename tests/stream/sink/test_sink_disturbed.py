@@ -16,7 +16,7 @@ import pytest
 
 from gamekeeper.schemas.errors import BrokerError, TraceError
 from gamekeeper.stream.kafka import EmbeddedBroker, Settings, apply, consumer
-from gamekeeper.stream.sink import Sink, sink
+from gamekeeper.stream.sink import Sink, member, sink
 from support import brokers
 from support.sink_traffic import Sent, complete, expected, keys, rejected, send, tables, traffic
 from support.sinks import log_of, process, run_until_complete, running, started, variables
@@ -35,14 +35,16 @@ def telling(self, lane, records):
     take(self, lane, records)
     print("in hand:", self.in_hand, flush=True)
 Sink._take = telling
-Sink._is_time = lambda self: self.in_hand and (self.in_hand >= {half} or Path({go!r}).exists())
+Sink._is_time = lambda self, _: self.in_hand >= {half} or Path({go!r}).exists()
 """
-# Run first, it makes a sink write its memories often, in small batches however late it reads.
+# Run first, it makes a sink write its memories often, in small batches however late it reads, that
+# are cut where they are of more than one day.
 FORGETFUL = """
 from functools import partial
-from gamekeeper.stream.sink import lane, sink
+from gamekeeper.stream.sink import lane, member, writing
+writing.FILES = 1
 lane.FILES_BEHIND = 2
-sink.consumer = partial(sink.consumer, max_poll_records=7)
+member.consumer = partial(member.consumer, max_poll_records=7)
 """
 
 
@@ -128,10 +130,10 @@ def test_a_busy_sink_notices_that_topics_have_grown(
         with pytest.raises(BrokerError, match="this broker cannot do that"):
             apply(larger)
         return
-    monkeypatch.setattr(sink, "consumer", partial(consumer, metadata_max_age_ms=300))
+    monkeypatch.setattr(member, "consumer", partial(consumer, metadata_max_age_ms=300))
     monkeypatch.setattr(sink, "POLL_MS", 10)
-    is_time = Sink._is_time
-    monkeypatch.setattr(Sink, "_is_time", lambda self: time.sleep(0.3) or is_time(self))
+    advance = Sink._advance
+    monkeypatch.setattr(Sink, "_advance", lambda self: time.sleep(0.3) or advance(self))
     early, late = (
         [each for each in traffic(settings, count) if each.topic == settings.topics.verdicts]
         for count in (40, 80)

@@ -34,6 +34,7 @@ def test_half_written_files_of_the_partition_are_swept_away(tmp_path: Path) -> N
             file = f"{name}-{offset:020d}"
             paths.append(tmp_path / "verdicts" / "date=2023-11-15" / f"{file}.parquet")
             paths.append(tmp_path / "rejected" / f"{file}.jsonl")
+            paths.append(tmp_path / "gaps" / f"{file}.parquet")
     for path in [*paths, *map(temporary_for, paths)]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -46,7 +47,7 @@ def test_half_written_files_of_the_partition_are_swept_away(tmp_path: Path) -> N
         *(f".topic-1-{at:020d}.{suffix}" for at in (0, 5, 10) for suffix in ("parquet", "jsonl")),
     }
     assert [offset for offset, _ in mine.files()] == [0, 5, 10]
-    assert [offset for offset, _ in mine.rejections()] == [0, 5, 10]
+    assert [offset for offset, _ in mine.others()] == [0, 5, 10] * 2
     assert [path for _, path in mine.files()] == [mine.file(NOON, at) for at in (0, 5, 10)]
 
 
