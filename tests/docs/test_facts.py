@@ -132,3 +132,11 @@ def test_prose_examples() -> None:
     result = doctest.testmod(prose)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+def test_faults_are_shown_by_tests_that_there_are() -> None:
+    """The page of faults names tests, each of which is there."""
+    shown = re.findall(r"`(test_\w+)`", (ROOT / "docs/results/faults.md").read_text())
+    code = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(shown) > 30
+    assert not set(shown) - set(re.findall(r"^def (test_\w+)", code, re.MULTILINE))
