@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gamekeeper.detectors.engine import Arrival, Key
+from gamekeeper.stream.worker.account_rows import Entry, Get
 from gamekeeper.stream.worker.changelog import Stored
 from gamekeeper.stream.worker.dead_letters import DeadLetter
-from gamekeeper.stream.worker.store import Entry, Get, Store
+from gamekeeper.stream.worker.store import Store
 
 EXPANSION = 8
 """Bytes in memory for each that is stored or sent: rows of bytes become float32, in arrays with a

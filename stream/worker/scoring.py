@@ -18,10 +18,11 @@ from gamekeeper.schemas.errors import StateError
 from gamekeeper.schemas.event import check_key, decode_event, event_key
 from gamekeeper.schemas.order import decode_order, is_order
 from gamekeeper.schemas.verdict import encode_verdict
+from gamekeeper.stream.worker.account_rows import Entry, Get, Row
 from gamekeeper.stream.worker.dead_letters import DeadLetter, explain, reason_class
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.opening import Item, Records, parts
-from gamekeeper.stream.worker.store import Entry, Get, Row, Store
+from gamekeeper.stream.worker.store import Store
 
 log = structlog.get_logger("gamekeeper.stream")
 

@@ -16,11 +16,11 @@ import structlog
 
 from gamekeeper.schemas.errors import BrokerError
 from gamekeeper.stream.kafka import Settings, reaches, topic_ids
+from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.changelog import FENCE, Tenure, epoch_of, fence, stored
 from gamekeeper.stream.worker.lives import ROW, Beginning, Log, begin, decoded, encoded
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.outbox import Outbox
-from gamekeeper.stream.worker.store import Row
 
 log = structlog.get_logger("gamekeeper.stream")
 

@@ -27,13 +27,14 @@ from gamekeeper.schemas.event import QueryEvent, event_key
 from gamekeeper.schemas.scores import encode_scores
 from gamekeeper.schemas.verdict import Verdict
 from gamekeeper.stream.kafka import Settings
+from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.batching import Batches, current
 from gamekeeper.stream.worker.changelog import stored
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.opening import Records
 from gamekeeper.stream.worker.outbox import Outbox
 from gamekeeper.stream.worker.scoring import Scored, Scorer
-from gamekeeper.stream.worker.store import Row, Store
+from gamekeeper.stream.worker.store import Store
 from gamekeeper.stream.worker.tenures import Tenures
 
 log = structlog.get_logger("gamekeeper.stream")

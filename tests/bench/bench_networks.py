@@ -46,7 +46,8 @@ from gamekeeper.detectors.engine import Arrival, Engine, Outcome, Profile, Sourc
 from gamekeeper.detectors.networks import NetworkFeaturizer, prepare
 from gamekeeper.detectors.networks.featurizer import CHUNK
 from gamekeeper.detectors.similarity import Similarity
-from gamekeeper.stream.worker.store import Entry
+from gamekeeper.stream.worker.account_rows import Entry
+from gamekeeper.stream.worker.changelog import Tenure
 from support.coefficients import forget_coefficients
 
 SENT = 2048
@@ -199,7 +200,8 @@ def measure(single: Profile, traffic: Traffic, features: Rows) -> tuple[int, int
     Each event is a micro-batch of its own: smaller rows, so more bytes of keys, than in practice.
     """
     tracemalloc.start()
-    engine, entry = Engine(single), Entry(("account-0", "m"), single, Source("queries", 0, 0))
+    engine = Engine(single)
+    entry = Entry(("account-0", "m"), single, Source("queries", 0, 0), Tenure(1, 0))
     engine.accounts[entry.key] = entry.account
     stored: dict[bytes, int] = {}
     while rest := len(traffic.images) - traffic.sent[0]:

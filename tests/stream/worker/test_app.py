@@ -62,7 +62,7 @@ gamekeeper.stream.worker.scoring.Scorer._score = slowly
 """
 SLOW_TO_OPEN = """
 import time
-from gamekeeper.stream.worker.store import Entry
+from gamekeeper.stream.worker.account_rows import Entry
 restore = Entry.restore
 def slowly(self, *arguments):
     end = time.perf_counter() + 0.02
