@@ -38,6 +38,8 @@ from gamekeeper.stream.worker.footprint import footprint
 CODEC = 1
 # Kafka's default limit of a record is 1 MiB; larger segments are cut into rows of this size.
 MAX_ROW = 512 * 2**10
+PLACE = 250
+"""Bytes of an account's places in the dictionaries of the store and the engine, by tracemalloc."""
 FEW = 16
 """Queries after which an account is weighed again: that takes as long as to score one or two."""
 
@@ -233,7 +235,7 @@ class Entry:
         queries = self.account.queries
         if queries >= self._weigh_at:
             fresh, self._weighed = queries - self._weighed, queries
-            self.bytes = footprint(self)
+            self.bytes = footprint(self) + PLACE
             self._weigh_at = queries + (1 if fresh > FEW else 1 + min(queries // 8, FEW))
 
     def _header(self) -> _Header:

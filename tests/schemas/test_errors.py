@@ -8,6 +8,8 @@ from gamekeeper.schemas.errors import GamekeeperError, SchemaError
 ROOT = Path(__file__).parents[2]
 CONTROL_FLOW = {
     "gamekeeper.replay.theft.base.AttackOver",
+    "gamekeeper.stream.sink.member.Stopped",
+    "gamekeeper.stream.worker.opening.Full",
     "gamekeeper.stream.worker.worker.LostPartitionsError",
 }
 """What the package itself raises and catches: a thief gives up, a batch is another worker's."""
