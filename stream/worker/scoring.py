@@ -29,8 +29,9 @@ log = structlog.get_logger("gamekeeper.stream")
 MAX_ROWS = 4096
 """Rows that are scored at a stretch: where partitions are to be let go, others wait so long. Rows
 of 10 columns take PRADA 30 us each, 0.1 s together, and those of three detectors and 32 accounts,
-28x28 pixels, at most 0.7 ms, 3 s; but the 400,000 rows of 10 columns that a micro-batch can hold
-took 9 s and more. No event has more rows than this."""
+28x28 pixels, at most 0.7 ms, 3 s (8 s where one account with a full history sends all); but the
+400,000 rows of 10 columns that a micro-batch can hold took 9 s and more. No event has
+more rows than this."""
 
 Current = Callable[[Any], AbstractContextManager[None]]
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from kafka import TopicPartition
 
-from gamekeeper.detectors.engine import Arrival, Engine, Source
-from gamekeeper.schemas.event import decode_event
-from gamekeeper.schemas.verdict import decode_verdict, encode_verdict
 from gamekeeper.stream.kafka import Settings, admin, apply, reaches, topic_ids
-from gamekeeper.stream.profile_files import load_profile
 from gamekeeper.stream.worker.cluster import REMADE
 from gamekeeper.stream.worker.lives import Life, Log, begin
 from support.brokers import Broker, Names, kinds
-from support.crashing import PROFILE, make_trace
-from support.workers import Worker, all_applied, environ_for, prepare, read, send, wait_for
+from support.crashing import make_trace
+from support.online import alarming, engine_of, expected, found
+from support.workers import Worker, all_applied, prepare, read, send, wait_for
 
 SEEN = Life(3, "one")
 
@@ -53,27 +49,7 @@ def test_where_reading_goes_on(
 @pytest.fixture
 def environ(broker: Broker, names: Names, tmp_path: Path) -> dict[str, str]:
     """A worker's environment with the test's own topics, and a profile that alarms often."""
-    profile = tmp_path / "profile.json"
-    profile.write_text(json.dumps(PROFILE))
-    environ = environ_for(broker.address, names.environ, tmp_path / "data")
-    return {**environ, "GAMEKEEPER_PROFILE": str(profile)}
-
-
-def score(settings: Settings, engine: Engine) -> dict[str, bytes]:
-    """Score what lies on the queries topic offline: verdict id to what must be on the topic."""
-    verdicts: dict[str, bytes] = {}
-    for record in read(settings, settings.topics.queries):
-        source = Source(record.topic, record.partition, record.offset)
-        event = decode_event(record.value or b"")
-        for outcome in engine.process([Arrival(event, source)]):
-            verdicts.update({each.id: encode_verdict(each) for each in outcome.verdicts})
-    return verdicts
-
-
-def found(settings: Settings) -> dict[str, bytes]:
-    """Read the verdicts topic: id to what is there."""
-    records = read(settings, settings.topics.verdicts)
-    return {decode_verdict(each.value).id: each.value for each in records}
+    return alarming(broker, names, tmp_path)
 
 
 def remake(settings: Settings, *topics: str) -> None:
@@ -95,13 +71,13 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     """Accounts go on from their state; the log and the next restart know of the new life."""
     environ["GAMEKEEPER_STORE"] = store
     settings = prepare(environ)
-    engine = Engine(load_profile(Path(settings.profile)))
+    engine = engine_of(settings)
     first, second, third = make_trace(600), make_trace(500, seed=1), make_trace(300, seed=2)
     send(settings, first)
     with Worker(environ) as worker:
         wait_for(lambda: all_applied(settings))
         assert worker.terminate() == 0
-    expected = score(settings, engine)
+    verdicts = expected(settings, engine)
     remake(settings, settings.topics.queries)
     send(settings, second)
     with Worker(environ) as worker:
@@ -113,8 +89,8 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
         send(settings, third)
         wait_for(lambda: all_applied(settings))
         assert "made anew" not in worker.logged()
-    expected |= score(settings, engine)
-    assert found(settings) == expected
+    verdicts |= expected(settings, engine)
+    assert found(settings) == verdicts
 
 
 @pytest.mark.broker
@@ -127,11 +103,11 @@ def test_a_topic_that_is_made_anew_while_it_is_read_ends_the_worker(
     The embedded broker makes a deleted topic again for whoever asks for it, with other partitions.
     """
     settings = prepare(environ)
-    engine = Engine(load_profile(Path(settings.profile)))
+    engine = engine_of(settings)
     send(settings, make_trace(300))
     with Worker(environ) as worker:
         wait_for(lambda: all_applied(settings))
-        expected = score(settings, engine)
+        verdicts = expected(settings, engine)
         remake(settings, settings.topics.queries)
         wait_for(lambda: not worker.alive(), 60)
         assert worker.terminate() == REMADE
@@ -140,7 +116,7 @@ def test_a_topic_that_is_made_anew_while_it_is_read_ends_the_worker(
     with Worker(environ) as worker:
         wait_for(lambda: all_applied(settings))
         assert worker.terminate() == 0
-    assert found(settings) == expected | score(settings, engine)
+    assert found(settings) == verdicts | expected(settings, engine)
 
 
 @pytest.mark.broker
@@ -159,7 +135,7 @@ def test_a_changelog_that_was_made_anew_is_not_mixed_with_what_is_kept_here(
         wait_for(lambda: all_applied(settings))
         assert "the changelog was made anew" in worker.logged()
         assert worker.metric("gamekeeper_events_total", outcome="skipped") == 0
-    assert found(settings) == score(settings, Engine(load_profile(Path(settings.profile))))
+    assert found(settings) == expected(settings)
 
 
 @pytest.mark.broker
