@@ -42,20 +42,26 @@ class Account:
     """The detectors that watch one account's queries to one model, and what they think of it.
 
     `queries` counts the queries seen, `first_time` is the first one's event time (us). `retired`
-    holds open findings of detectors that an earlier profile had and this one has not.
+    holds open findings of detectors that an earlier profile had and this one has not. `lost` names
+    the detectors whose saved state could not be read, and why: they began anew.
     """
 
     def __init__(self, profile: Profile) -> None:
+        self._options = {each.detector: each.options for each in profile.detectors}
         self.queries = 0
         self.first_time = 0
         self.detectors: dict[str, Detector] = {}
         self.standings: dict[str, Standing] = {}
         self.retired: dict[str, Standing] = {}
+        self.lost: dict[str, str] = {}
         self._setups: dict[str, str] = {}
         for each in profile.detectors:
-            self.detectors[each.detector] = build(each.detector, each.options)
+            self._begin(each.detector)
             self.standings[each.detector] = Standing()
             self._setups[each.detector] = profile.setup(each)
+
+    def _begin(self, name: str) -> None:
+        self.detectors[name] = build(name, self._options[name])
 
     def update(self, batch: Batch) -> dict[str, Floats]:
         """Let all detectors take `n` queries; return each one's `(n,)` statistics.
@@ -98,7 +104,9 @@ class Account:
         """Restore a fresh account; `segments` in the order of each detector's log.
 
         A detector that the saved state lacks, or whose options have changed since, starts afresh;
-        its standing is kept. Raises `StateError` where bytes cannot be read.
+        its standing is kept. So does one that is in `lost`, as its segments are not all there, and
+        one whose state cannot be read, as where another build wrote it in another form: that is
+        noted in `lost`. Raises `StateError` where the header itself cannot.
         """
         try:
             saved = _DECODER.decode(header)
@@ -113,6 +121,12 @@ class Account:
                 self.retired[name] = part.standing
                 continue
             self.standings[name] = part.standing
-            if part.setup == self._setups[name]:
-                own = [segment for owner, segment in segments if owner == name]
-                self.detectors[name].load(part.state, own)
+            if part.setup == self._setups[name] and name not in self.lost:
+                self._load(name, part.state, [each for owner, each in segments if owner == name])
+
+    def _load(self, name: str, state: bytes, segments: Sequence[Segment]) -> None:
+        try:
+            self.detectors[name].load(state, segments)
+        except StateError as error:
+            self.lost[name] = str(error)
+            self._begin(name)  # what was read of it is half a state

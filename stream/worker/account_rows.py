@@ -164,9 +164,11 @@ class Entry:
         self._written: int | None = None  # the epoch that the stored header is of
 
     def restore(self, stored: Stored, get: Get) -> None:
-        """Take over the header row's account; `StateError` where rows cannot be read.
+        """Take over the header row's account; `StateError` where the header cannot be read.
 
-        Rows of another partition are not this account's: another sequence of events made them.
+        A detector whose own rows cannot be read, or are not all there, begins anew, as `lost` of
+        the account says. Rows of another partition are not this account's: another sequence of
+        events made them.
         """
         self._written = stored.epoch
         try:
@@ -176,6 +178,9 @@ class Entry:
             if header.partition != self.partition:
                 return
             self.account.load(header.account, list(self._segments(header.ranges, get)))
+            for each in header.ranges:
+                if each.detector in self.account.lost:
+                    self._abandon(each, get)
         except (msgspec.MsgspecError, StateError) as error:
             raise StateError(f"account {self.key[0]!r}, model {self.key[1]!r}: {error}") from error
         if (header.topic, header.life) == (self.topic, self._tenure.life):
@@ -185,26 +190,35 @@ class Entry:
         """Read all live segments, noting where they are."""
         for each in ranges:
             if self._setups.get(each.detector) != each.setup:
-                # The detector starts afresh: numbers go on, so that new rows keep clear of these.
-                self._logs[each.detector, each.log] = _Log(each.next)
-                found = ((row, get(row)) for row in each.keys(self.key))
-                self._useless.extend((row, there.epoch) for row, there in found if there)
+                self._abandon(each, get)
                 continue
             beyond = each.leftovers(self.key, get)
             self._useless.extend(left for left in beyond if left[1] != self._tenure.epoch)
-            log = self._logs[each.detector, each.log] = _Log(each.first)
-            data = b""
-            for row in each.keys(self.key):
-                stored = get(row)
-                if stored is None:
-                    raise StateError(f"row {log.next} of {each.detector}'s {each.log} is missing")
-                piece = _decode_piece(stored.data)
-                log.ends.append(piece.end)
-                log.epochs.append(stored.epoch)
-                data += piece.data
-                if not piece.more:
-                    yield each.detector, Segment(each.log, piece.end, data)
-                    data = b""
+            try:
+                yield from ((each.detector, segment) for segment in self._read(each, get))
+            except (msgspec.MsgspecError, StateError) as error:
+                self.account.lost[each.detector] = f"{each.log}: {error}"
+
+    def _abandon(self, each: _Range, get: Get) -> None:
+        """Let the detector start afresh: numbers go on, so that new rows keep clear of these."""
+        self._logs[each.detector, each.log] = _Log(each.next)
+        found = ((row, get(row)) for row in each.keys(self.key))
+        self._useless.extend((row, there.epoch) for row, there in found if there)
+
+    def _read(self, each: _Range, get: Get) -> Iterator[Segment]:
+        log = self._logs[each.detector, each.log] = _Log(each.first)
+        data = b""
+        for row in each.keys(self.key):
+            stored = get(row)
+            if stored is None:
+                raise StateError(f"row {log.next} is missing")
+            piece = _decode_piece(stored.data)
+            log.ends.append(piece.end)
+            log.epochs.append(stored.epoch)
+            data += piece.data
+            if not piece.more:
+                yield Segment(each.log, piece.end, data)
+                data = b""
 
     def rows(self) -> Iterator[Row]:
         """Give the rows that store all that changed since the last call, in their order."""

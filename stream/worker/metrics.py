@@ -87,7 +87,7 @@ class Metrics:
         )
         self.state_lost = Counter(
             "gamekeeper_state_lost",
-            "Accounts begun anew because their stored rows could not be read.",
+            "Accounts, or detectors of one, begun anew as their stored rows could not be read.",
             registry=registry,
         )
         self.unread = Counter(

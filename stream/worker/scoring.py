@@ -143,12 +143,23 @@ class Scorer:
         source = item.arrival.source
         try:
             with self._current(item.event):
-                return self._store.open(key, source, reading(self._get))
+                entry = self._store.open(key, source, reading(self._get))
         except StateError as error:
             # Watching from now on is better than not watching.
             log.error("stored state is not readable; account begins anew", exc_info=error)
             self._metrics.state_lost.inc()
             return self._store.renew(key, source)
+        for detector, why in entry.account.lost.items():
+            log.error(
+                "a detector's stored state is not readable; it begins anew",
+                account=key[0],
+                model=key[1],
+                detector=detector,
+                error=why,
+            )
+            self._metrics.state_lost.inc()
+        entry.account.lost.clear()
+        return entry
 
     def _apply(self, accounts: dict[Key, list[Item]]) -> Scored:
         """Score all events at once; what is raised leaves the accounts in an undefined state."""

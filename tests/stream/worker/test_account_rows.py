@@ -230,20 +230,51 @@ def test_headers_of_builds_that_knew_no_lives_are_read() -> None:
     assert (entry.offset, entry.account.queries) == (29, 90)
 
 
-@pytest.mark.parametrize("damage", ["missing", "garbled", "codec"])
-def test_damage_is_told_and_can_be_overcome(damage: str) -> None:
-    """Rows that cannot be read raise an error that names the account; a new start helps."""
+@pytest.mark.parametrize("garbled", [b"\x00", b"\x96\x63\xa1q\x00\x00\x90\xc4\x00"])
+def test_damage_is_told_and_can_be_overcome(garbled: bytes) -> None:
+    """A header that cannot be read raises an error that names the account; a new start helps."""
     rows: Rows = {}
     written = Run(rows).take(arrivals(30))[1]
     write(rows, written)
-    segment = next(row for row in written if row.kind == "segment")
     header = next(row for row in written if row.kind == "header")
-    if damage == "missing":
-        del rows[segment.key]
-    else:
-        garbled = b"\x00" if damage == "garbled" else b"\x96\x63\xa1q\x00\x00\x90\xc4\x00"
-        rows[header.key] = Stored(header.epoch, garbled)
+    rows[header.key] = Stored(header.epoch, garbled)
     run = Run(rows)
     with pytest.raises(StateError, match="alice"):
         run.store.open(KEY, Source("queries", 0, 99), rows.get)
     assert run.store.renew(KEY, Source("queries", 0, 99)).account.queries == 0
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbled", "codec"])
+def test_a_detector_that_cannot_be_read_begins_anew_alone(
+    damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other detector goes on, the account's queries count on, and later rows are all read."""
+    events = arrivals(90)
+    rows: Rows = {}
+    with monkeypatch.context() as patch:
+        if damage == "codec":
+            patch.setattr("gamekeeper.detectors.prada.CODEC", 0)
+        write(rows, Run(rows).take(events[:30])[1])
+    if damage != "codec":
+        prada = next(
+            key for key in rows if len(key) > 20 and msgspec.msgpack.decode(key)[2] == "prada"
+        )
+        there = rows.pop(prada)
+        if damage == "garbled":
+            rows[prada] = Stored(there.epoch, b"\x00")
+    run = Run(rows)
+    entry = run.store.open(KEY, events[30].source, rows.get)
+    assert list(entry.account.lost) == ["prada"]
+    assert (entry.offset, entry.account.queries) == (29, 90)
+    told, written = run.take(events[30:60])
+    write(rows, written)
+    told += (again := Run(rows)).take(events[60:])[0]
+    assert not again.engine.accounts[KEY].lost
+    calm, anew = Run({}).take(events)[0][30:], Run({}).take(events[30:])[0]
+    other = "'prada-v1'"
+    assert [each.partition(other)[2] for each in told] == [
+        each.partition(other)[2] for each in calm
+    ]
+    assert [each.partition(other)[0] for each in told] == [
+        each.partition(other)[0] for each in anew
+    ]

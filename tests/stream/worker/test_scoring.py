@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gamekeeper.detectors import catalog
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
 from gamekeeper.detectors.engine import DetectorProfile, Engine, Profile, resolve
+from gamekeeper.schemas.errors import StateError
 from gamekeeper.schemas.event import QueryEvent, encode_event, event_key
 from gamekeeper.schemas.tensor import Tensor
 from gamekeeper.schemas.verdict import decode_verdict
@@ -292,6 +293,27 @@ def test_damaged_state_starts_anew() -> None:
     assert not scored.letters
     assert b"gamekeeper_state_lost_total 1.0" in bench.metrics.text()
     assert bench.count() == 1
+
+
+def test_a_detector_with_unreadable_state_starts_anew_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The account counts on; which detector began anew is said and counted, once."""
+    bench = Bench()
+    bench.score(*[bench.record() for _ in range(3)])
+    bench.store.clear()
+
+    def refuse(*_: object) -> None:
+        raise StateError("of another build")
+
+    with monkeypatch.context() as patch, structlog.testing.capture_logs() as logs:
+        patch.setattr(Counting, "load", refuse)
+        scored = bench.score(bench.record())
+    scored.add(bench.score(bench.record()))
+    assert [outcome.first for outcome in scored.outcomes] == [3, 4]
+    assert [outcome.statistics["counting"].tolist() for outcome in scored.outcomes] == [[1], [2]]
+    assert b"gamekeeper_state_lost_total 1.0" in bench.metrics.text()
+    assert [each["error"] for each in logs] == ["of another build"]
 
 
 def test_a_model_that_is_not_watched_leaves_no_state() -> None:
