@@ -3,14 +3,15 @@
 `engine` runs a profile over events; `profile` says which detectors watch a model and when they
 alarm; `account` is one account's live state, `policy` turns statistics into findings, `stretch`
 holds arrays of queries, which `scoring` scores; `verdicts` makes the verdicts, `closing` those that
-end a finding otherwise. A change here changes what replay and service say, both alike; what
-is saved (`account`) has a codec number.
+end a finding otherwise; `forgetting` says when an account begins anew. A change here changes what
+replay and service say, both alike; what is saved (`account`) has a codec number.
 """
 
-from gamekeeper.detectors.engine.account import Account
+from gamekeeper.detectors.engine.account import Account, Seen, forgotten, seen
 from gamekeeper.detectors.engine.arrival import Arrival, Key, Source
 from gamekeeper.detectors.engine.engine import Engine, Outcome
 from gamekeeper.detectors.engine.featurizing import featurized, with_features
+from gamekeeper.detectors.engine.forgetting import patience
 from gamekeeper.detectors.engine.policy import Standing
 from gamekeeper.detectors.engine.profile import (
     DetectorProfile,
@@ -38,14 +39,18 @@ __all__ = [
     "Profile",
     "Promise",
     "Scored",
+    "Seen",
     "Source",
     "Standing",
     "Stretch",
     "check_thresholds",
     "default_profile",
     "featurized",
+    "forgotten",
     "override",
+    "patience",
     "resolve",
     "score",
+    "seen",
     "with_features",
 ]

@@ -7,6 +7,7 @@ small header. A header restored together with its live segments gives the same a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,24 +33,38 @@ class _Header(msgspec.Struct, array_like=True):
     queries: int
     first_time: int
     detectors: dict[str, _DetectorHeader]
+    last_time: int = 0
+
+
+class Seen(NamedTuple):
+    """What is known of a saved account without its detectors.
+
+    `last_time` is as the account has it; `suspected` says whether a finding is open.
+    """
+
+    last_time: int
+    suspected: bool
 
 
 CODEC = 1
-_DECODER = msgspec.msgpack.Decoder(_Header)
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Header).decode
 
 
 class Account:
     """The detectors that watch one account's queries to one model, and what they think of it.
 
-    `queries` counts the queries seen, `first_time` is the first one's event time (us). `retired`
-    holds open findings of detectors that an earlier profile had and this one has not. `lost` names
-    the detectors whose saved state could not be read, and why: they began anew.
+    `queries` counts the queries seen, `first_time` is the first one's event time (us), `last_time`
+    the latest of all, 0 in state of builds that did not note it. `retired` holds open findings of
+    detectors that an earlier profile had and this one has not. `lost` names the detectors whose
+    saved state could not be read, and why: they began anew.
     """
 
     def __init__(self, profile: Profile) -> None:
         self._options = {each.detector: each.options for each in profile.detectors}
         self.queries = 0
         self.first_time = 0
+        self.last_time = 0
         self.detectors: dict[str, Detector] = {}
         self.standings: dict[str, Standing] = {}
         self.retired: dict[str, Standing] = {}
@@ -71,6 +86,13 @@ class Account:
         found = {name: detector.update(batch) for name, detector in self.detectors.items()}
         self.queries += len(batch)
         return found
+
+    def forget(self) -> None:
+        """Begin anew, as an account that was never seen."""
+        self.queries = self.first_time = self.last_time = 0
+        for name, detector in self.detectors.items():
+            detector.reset()
+            self.standings[name] = Standing()
 
     def open(self) -> list[str]:
         """Name the detectors that have an open finding."""
@@ -98,7 +120,7 @@ class Account:
             name: _DetectorHeader(self._setups[name], detector.header(), self.standings[name])
             for name, detector in self.detectors.items()
         }
-        return msgspec.msgpack.encode(_Header(CODEC, self.queries, self.first_time, parts))
+        return _encode(_Header(CODEC, self.queries, self.first_time, parts, self.last_time))
 
     def load(self, header: bytes, segments: Sequence[tuple[str, Segment]]) -> None:
         """Restore a fresh account; `segments` in the order of each detector's log.
@@ -108,12 +130,8 @@ class Account:
         one whose state cannot be read, as where another build wrote it in another form: that is
         noted in `lost`. Raises `StateError` where the header itself cannot.
         """
-        try:
-            saved = _DECODER.decode(header)
-        except msgspec.MsgspecError as error:
-            raise StateError(f"account header cannot be read: {error}") from error
-        if saved.codec != CODEC:
-            raise StateError(f"account header has codec {saved.codec}; this version reads {CODEC}")
+        saved = _decoded(header)
+        self.last_time = saved.last_time
         self.queries = saved.queries
         self.first_time = saved.first_time
         for name, part in saved.detectors.items():
@@ -130,3 +148,25 @@ class Account:
         except StateError as error:
             self.lost[name] = str(error)
             self._begin(name)  # what was read of it is half a state
+
+
+def seen(header: bytes) -> Seen:
+    """Say what a saved header tells of its account; raises `StateError`."""
+    saved = _decoded(header)
+    findings = (each.standing.finding for each in saved.detectors.values())
+    return Seen(saved.last_time, any(each is not None for each in findings))
+
+
+def forgotten(header: bytes) -> bytes:
+    """Give the header of the account when all but the time of its last query is forgotten."""
+    return _encode(_Header(CODEC, 0, 0, {}, _decoded(header).last_time))
+
+
+def _decoded(header: bytes) -> _Header:
+    try:
+        saved = _decode(header)
+    except msgspec.MsgspecError as error:
+        raise StateError(f"account header cannot be read: {error}") from error
+    if saved.codec != CODEC:
+        raise StateError(f"account header has codec {saved.codec}; this version reads {CODEC}")
+    return saved

@@ -114,8 +114,9 @@ class Engine:
         scored = score(self.profile, account, stretch)
         for number, (begin, end) in enumerate(pairwise(stretch.starts.tolist())):
             statistics = {name: scores[begin:end] for name, scores in scored.statistics.items()}
-            first = stretch.batch.first + begin
-            yield Outcome(arrivals[number], first, statistics, scored.verdicts[number])
+            yield Outcome(
+                arrivals[number], scored.firsts[number], statistics, scored.verdicts[number]
+            )
 
 
 def _by_account(arrivals: Sequence[Arrival]) -> dict[Key, list[int]]:

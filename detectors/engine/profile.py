@@ -19,6 +19,10 @@ from gamekeeper.schemas.errors import ProfileError
 
 Mode = Literal["latch", "reset"]
 MODES: tuple[str, ...] = get_args(Mode)
+FORGET_AFTER = 90 * 24 * 3600.0
+"""Seconds: longer than a customer who comes once a month is away."""
+LEAST_FORGET_AFTER = 24 * 3600.0
+"""Seconds: what is shorter than a day, a thief would wait out."""
 
 
 class DetectorProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,10 +50,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `latch`: the finding stays open until an analyst closes it, or until `close_after` seconds of
     event time (0 or more) have passed without a statistic above the threshold. `reset`: as in the
     papers, the detector forgets everything and goes on, so that each alarm is a finding of its own.
+    An account without an open finding that has sent no query for `forget_after` seconds of event
+    time (a day or more; None: for ever) is forgotten: its next query is that of a new account.
     """
 
     mode: Mode = "latch"
     close_after: float | None = None
+    forget_after: float | None = FORGET_AFTER
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,9 +88,21 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     promise: Promise = Promise()
 
     @cached_property
+    def canonical(self) -> bytes:
+        """Give the content as canonical JSON.
+
+        What was added to profiles since is left out where it is as if it were not there: older
+        profiles keep their hashes.
+        """
+        content = msgspec.to_builtins(self)
+        if self.policy.forget_after == FORGET_AFTER:
+            del content["policy"]["forget_after"]
+        return msgspec.json.encode(content, order="sorted")
+
+    @cached_property
     def hash(self) -> str:
-        """Identify the content: the first 16 hex digits of the SHA-256 of its canonical JSON."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+        """Identify the content: the first 16 hex digits of its canonical JSON's SHA-256."""
+        return hashlib.sha256(self.canonical).hexdigest()[:16]
 
     def watches(self, model: str) -> bool:
         """Say whether the profile is meant for this model."""
@@ -150,12 +169,16 @@ def resolve(profile: Profile) -> Profile:
     names = [each.detector for each in profile.detectors]
     if len(set(names)) < len(names):
         raise ProfileError(f"profile {profile.name!r} names a detector twice: {', '.join(names)}")
-    patience = profile.policy.close_after
-    if patience is not None and not 0 <= patience < math.inf:
-        raise ProfileError(
-            f"profile {profile.name!r} has policy.close_after {patience:g}; give 0 seconds or "
-            "more, or null to leave findings open"
-        )
+    for option, least, never in (
+        ("close_after", 0.0, "leave findings open"),
+        ("forget_after", LEAST_FORGET_AFTER, "remember accounts for ever"),
+    ):
+        patience = getattr(profile.policy, option)
+        if patience is not None and not least <= patience < math.inf:
+            raise ProfileError(
+                f"profile {profile.name!r} has policy.{option} {patience:g}; give {least:g} "
+                f"seconds or more, or null to {never}"
+            )
     return msgspec.structs.replace(
         profile, detectors=tuple(_with_threshold(each) for each in profile.detectors)
     )
@@ -200,7 +223,12 @@ def _number(text: str, value: Any) -> float:
 
 
 def _change_policy(policy: Policy, option: str, value: Any) -> Policy:
-    valid = {"mode": f"there are: {', '.join(MODES)}", "close_after": "give seconds, or null"}
+    seconds = "give seconds, or null"
+    valid = {
+        "mode": f"there are: {', '.join(MODES)}",
+        "close_after": seconds,
+        "forget_after": seconds,
+    }
     if option not in valid:
         raise ProfileError(f"policy has no option {option!r}; it has: {', '.join(valid)}")
     try:

@@ -12,6 +12,7 @@ import numpy as np
 from gamekeeper.detectors.base import Floats
 from gamekeeper.detectors.engine.account import Account
 from gamekeeper.detectors.engine.arrival import Key
+from gamekeeper.detectors.engine.forgetting import remembered
 from gamekeeper.detectors.engine.policy import Change, close, judge
 from gamekeeper.detectors.engine.profile import DetectorProfile, Profile
 from gamekeeper.detectors.engine.stretch import Stretch
@@ -23,11 +24,13 @@ class Scored(NamedTuple):
     """What the detectors say of a stretch of `n` queries.
 
     `statistics` maps each detector to its `(n,)` statistics, NaN where not ready; `verdicts` has,
-    for each of the stretch's events, those that its queries caused.
+    for each of the stretch's events, those that its queries caused, `firsts` the index of the
+    event's first query among the account's.
     """
 
     statistics: dict[str, Floats]
     verdicts: list[list[Verdict]]
+    firsts: list[int]
 
 
 class _Found(NamedTuple):
@@ -42,8 +45,26 @@ class _Found(NamedTuple):
 def score(profile: Profile, account: Account, stretch: Stretch) -> Scored:
     """Let the account's detectors take a stretch, and judge what they say by the profile.
 
-    Should a detector raise, the account is in an undefined state: drop it and restore it.
+    Where the account was silent for longer than the policy remembers, the rest of the stretch is
+    that of a new one. Should a detector raise, the account is in an undefined state: drop it and
+    restore it.
     """
+    parts = [
+        _score(profile, account, part) for part in remembered(profile.policy, account, stretch)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return Scored(
+        {
+            name: np.concatenate([part.statistics[name] for part in parts])
+            for name in parts[0].statistics
+        },
+        [verdicts for part in parts for verdicts in part.verdicts],
+        [first for part in parts for first in part.firsts],
+    )
+
+
+def _score(profile: Profile, account: Account, stretch: Stretch) -> Scored:
     if account.queries == 0:
         account.first_time = int(stretch.batch.times[0])
     opened = account.open()
@@ -58,7 +79,8 @@ def score(profile: Profile, account: Account, stretch: Stretch) -> Scored:
         agreeing = _agreeing(opened, found, one.row, latch=profile.policy.mode == "latch")
         verdict = _verdict(profile, account, stretch, one, agreeing)
         verdicts[stretch.event(one.row)].append(verdict)
-    return Scored(statistics, verdicts)
+    firsts = (stretch.batch.first + stretch.starts[:-1]).tolist()
+    return Scored(statistics, verdicts, firsts)
 
 
 def _detect(

@@ -36,6 +36,18 @@ class Stretch:
         """Say in which of the events a row is."""
         return int(np.searchsorted(self.starts, row, side="right")) - 1
 
+    def part(self, first: int, end: int) -> Stretch:
+        """Give the events from one to another, which is not among them."""
+        if (first, end) == (0, len(self.sources)):
+            return self
+        begin = self.starts[first]
+        return Stretch(
+            self.key,
+            self.batch[begin : self.starts[end]],
+            self.sources[first:end],
+            self.starts[first : end + 1] - begin,
+        )
+
     def with_batch(self, batch: Batch) -> Stretch:
         """Give the same stretch with other arrays, such as features added to them."""
         return replace(self, batch=batch)

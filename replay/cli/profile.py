@@ -66,6 +66,13 @@ def _models(shown: Profile) -> str:
 
 
 def _policy(shown: Profile) -> str:
+    policy, days = _latch(shown), shown.policy.forget_after
+    if days is None:
+        return policy
+    return f"{policy};\nwho sends nothing for {days / 86_400:g} days is forgotten"
+
+
+def _latch(shown: Profile) -> str:
     if shown.policy.mode == "reset":
         return "reset: after each alarm the detector forgets everything and goes on"
     if shown.policy.close_after is None:

@@ -30,7 +30,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from gamekeeper.detectors.base import Segment
-from gamekeeper.detectors.engine import Account, Key, Profile, Source
+from gamekeeper.detectors.engine import Account, Key, Profile, Seen, Source, forgotten, seen
 from gamekeeper.schemas.errors import StateError
 from gamekeeper.stream.worker.changelog import Stored, Tenure
 from gamekeeper.stream.worker.footprint import footprint
@@ -42,6 +42,9 @@ PLACE = 250
 """Bytes of an account's places in the dictionaries of the store and the engine, by tracemalloc."""
 FEW = 16
 """Queries after which an account is weighed again: that takes as long as to score one or two."""
+
+HEADERS = b"\x92"
+"""What headers' keys, and no others, begin with: MessagePack's array of two."""
 
 Get = Callable[[bytes], Stored | None]
 """Reads a row by its key; None where there is none."""
@@ -107,6 +110,7 @@ class _Piece(msgspec.Struct, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode_key = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _decode_header = msgspec.msgpack.Decoder(_Header).decode
 _decode_piece = msgspec.msgpack.Decoder(_Piece).decode
 
@@ -293,3 +297,32 @@ def _pieces(segment: Segment) -> Iterator[_Piece]:
 def header_key(key: Key) -> bytes:
     """Give the key of an account's header row."""
     return _encode(key)
+
+
+def key_of(header: bytes) -> Key:
+    """Give the account that a header's key is of."""
+    return _decode_key(header)
+
+
+def seen_of(header: Stored) -> Seen:
+    """Say what a header row tells of its account; raises `StateError`, or msgspec's errors."""
+    return seen(_decode_header(header.data).account)
+
+
+def deleted(key: bytes, header: Stored, get: Get, partition: int, epoch: int) -> Iterator[Row]:
+    """Give the rows that delete an account, in their order.
+
+    First a header that needs none of the account's segments, then their deletion, its own at last:
+    wherever that ends, what is left is known, and goes when the account is next looked at, or seen.
+    """
+    saved = _decode_header(header.data)
+    ranges = [msgspec.structs.replace(each, setup="") for each in saved.ranges]
+    left = msgspec.structs.replace(saved, ranges=ranges, account=forgotten(saved.account))
+    yield Row("header", partition, key, _encode(left), epoch)
+    for each in saved.ranges:
+        found = ((row, get(row)) for row in each.keys(key_of(key)))
+        of_range = [(row, there.epoch) for row, there in found if there]
+        for row, writer in [*of_range, *each.leftovers(key_of(key), get)]:
+            yield Row("delete", partition, row, None, writer)
+    for writer in sorted({header.epoch, epoch}):
+        yield Row("delete", partition, key, None, writer)

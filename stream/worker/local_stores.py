@@ -11,6 +11,8 @@ deleted and made anew is another one. So a partition's database notes the id of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from heapq import nsmallest
+from itertools import islice
 from typing import Any, Final
 
 import faust
@@ -36,6 +38,11 @@ class MemoryStore(memory.Store):  # type: ignore[misc]  # Faust is not followed 
         """Read a row of a partition."""
         row: bytes | None = self.data.get((partition, key))
         return row
+
+    def scan(self, partition: int, after: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        """Give the next rows of a partition after a key, in the order of their keys."""
+        keys = (key for where, key in self.data if where == partition and key > after)
+        return [(key, self.data[partition, key]) for key in nsmallest(count, keys)]
 
     def get(self, key: bytes, default: bytes | None = None) -> bytes | None:
         """Read a row of the current event's partition."""
@@ -71,6 +78,11 @@ class RocksStore(rocksdb.Store):  # type: ignore[misc]  # Faust is not followed 
         """Read a row of a partition."""
         row: bytes | None = self._db_for_partition(partition).get(key)
         return row
+
+    def scan(self, partition: int, after: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        """Give the next rows of a partition after a key, in the order of their keys."""
+        rows = self._db_for_partition(partition).items(from_key=after)
+        return list(islice((row for row in rows if row[0] > after), count))
 
     def apply_changelog_batch(
         self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]

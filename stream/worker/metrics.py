@@ -90,6 +90,11 @@ class Metrics:
             "Accounts, or detectors of one, begun anew as their stored rows could not be read.",
             registry=registry,
         )
+        self.forgotten = Counter(
+            "gamekeeper_accounts_forgotten",
+            "Accounts whose stored rows were deleted, as they had been silent for so long.",
+            registry=registry,
+        )
         self.unread = Counter(
             "gamekeeper_records_lost",
             "Records of the queries topic that were gone before they were read: expired, or cut "

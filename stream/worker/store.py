@@ -33,6 +33,10 @@ class Store:
         """Count the hot accounts."""
         return len(self._entries)
 
+    def __contains__(self, key: Key) -> bool:
+        """Say whether an account is hot."""
+        return key in self._entries
+
     def open(self, key: Key, source: Source, get: Get) -> Entry:
         """Make the account hot, from its rows if it has any.
 

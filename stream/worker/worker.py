@@ -22,7 +22,7 @@ from typing import Any
 
 import structlog
 
-from gamekeeper.detectors.engine import Engine
+from gamekeeper.detectors.engine import Engine, patience
 from gamekeeper.schemas.event import QueryEvent, event_key
 from gamekeeper.schemas.scores import encode_scores
 from gamekeeper.schemas.verdict import Verdict
@@ -30,6 +30,7 @@ from gamekeeper.stream.kafka import Settings
 from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.batching import Batches, current
 from gamekeeper.stream.worker.changelog import stored
+from gamekeeper.stream.worker.expiry import Expiry
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.opening import Records
 from gamekeeper.stream.worker.outbox import Outbox
@@ -67,6 +68,12 @@ class Watcher:
         self._store = Store(engine, settings.hot_accounts, settings.hot_bytes, self.tenures.held)
         self._scorer = Scorer(
             engine, self._store, lambda key: stored(table.data.get(key)), current, metrics
+        )
+        self._expiry = Expiry(
+            table.data,
+            self.tenures.held,
+            patience(engine.profile.policy),
+            self._store.__contains__,
         )
         self._batches: Batches | None = None
         self._running: asyncio.Task[None] | None = None
@@ -121,6 +128,8 @@ class Watcher:
                     return  # what is left comes again, here or elsewhere
                 await self._take(records, generation)
                 await asyncio.sleep(0)  # where nothing was to be written, nothing was waited for
+        if self._expiry.due():
+            await self._expire(generation)
 
     async def _take(self, records: Records, generation: int) -> None:
         """Bring records from events to acknowledgements, as many accounts at once as fit."""
@@ -150,10 +159,19 @@ class Watcher:
         await self._save(scored.rows, generation)
         for event in records.events:
             event.ack()
+        for item in records.items:
+            self._expiry.note(item.event.message.partition, item.arrival.event.time)
         self._count(records.events, scored)
         self._store.evict()
         self._metrics.hot_accounts.set(len(self._store))
         self._metrics.hot_bytes.set(self._store.bytes)
+
+    async def _expire(self, generation: int) -> None:
+        """Delete what is stored of accounts that are forgotten."""
+        if rows := await self._aside(self._expiry.look):
+            await self._hold(generation)
+            await self._save(rows, generation)
+            self._metrics.forgotten.inc(sum(row.kind == "header" for row in rows))
 
     async def _save(self, rows: list[Row], generation: int) -> None:
         """Write rows, and delete those that are of no use once the others are known to count.
@@ -241,6 +259,7 @@ class Watcher:
             log.info("let go of all partitions")
         self._store.clear()
         self.tenures.clear()
+        self._expiry.clear()
         self._held_until = 0.0
 
     async def _finish(self) -> None:

@@ -82,6 +82,7 @@ def test_show_without_a_file_is_the_default() -> None:
     [
         (["policy.mode=reset"], "reset: after each alarm"),
         (["policy.close_after=60"], "after 60 s without a statistic above"),
+        ([], "who sends nothing for 90 days is forgotten"),
     ],
 )
 def test_show_explains_the_policy(tmp_path: Path, sets: list[str], words: str) -> None:
