@@ -15,6 +15,7 @@ from gamekeeper.replay.tables import sql
 from gamekeeper.schemas import columns as table_columns
 from gamekeeper.schemas.jsonschema import generate
 from gamekeeper.schemas.tables import TABLES
+from gamekeeper.stream.sink.health import Metrics as SinkMetrics
 from gamekeeper.stream.worker.metrics import Metrics
 from prose import code, notes, table
 
@@ -76,13 +77,22 @@ def metrics() -> str:
     """Tabulate the worker's metrics."""
     worker = Metrics()
     worker.watch_lag(lambda: {0: 0})
+    return _metrics(worker)
+
+
+def sink_metrics() -> str:
+    """Tabulate the sink's metrics."""
+    return _metrics(SinkMetrics())
+
+
+def _metrics(part: Metrics | SinkMetrics) -> str:
     labels = {
         each._name: each._labelnames
-        for each in vars(worker).values()
+        for each in vars(part).values()
         if isinstance(each, MetricWrapperBase)
     }
     rows = []
-    for family in worker.registry.collect():
+    for family in part.registry.collect():
         if family.name.startswith("gamekeeper_"):
             name = f"{family.name}_total" if family.type == "counter" else family.name
             names = labels.get(family.name) or {key for s in family.samples for key in s.labels}

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from contracts import alerts, columns, message, metrics, views
+from contracts import alerts, columns, message, metrics, sink_metrics, views
 from gamekeeper import detectors, replay, schemas, stream
 from gamekeeper.detectors.catalog import DETECTORS, build
 from gamekeeper.detectors.engine import Policy
@@ -171,6 +171,7 @@ FACTS: dict[str, Callable[..., str]] = {
     "columns": columns,
     "views": views,
     "metrics": metrics,
+    "sink-metrics": sink_metrics,
     "alerts": alerts,
     "tap": tap,
     "tap-stats": tap_stats,

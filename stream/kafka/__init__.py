@@ -11,7 +11,6 @@ from gamekeeper.stream.kafka.clients import (
     admin,
     broker_errors,
     consumer,
-    is_passing,
     producer,
 )
 from gamekeeper.stream.kafka.lives import reaches, topic_ids
@@ -47,7 +46,6 @@ __all__ = [
     "broker_errors",
     "consumer",
     "free_port",
-    "is_passing",
     "open_topic",
     "plan",
     "producer",

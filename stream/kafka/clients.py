@@ -99,13 +99,8 @@ def broker_errors(
         where += f" partition {partition}" if partition is not None else ""
         where += f" offset {offset}" if offset is not None else ""
         advice = _advice(error)
-        kind = AbsentError if error.retriable and advice is UNREACHABLE else BrokerError
+        kind = AbsentError if isinstance(error, PASSING) else BrokerError
         raise kind(f"cannot {doing}{where} at {brokers}: {_name(error)}; {advice}") from error
-
-
-def is_passing(error: BrokerError) -> bool:
-    """Say whether it is worth waiting for: a broker is away, late, or has just come back."""
-    return isinstance(error.__cause__, PASSING)
 
 
 def _name(error: errors.KafkaError) -> str:

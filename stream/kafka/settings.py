@@ -78,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sink_records: Count = 20_000
     sink_bytes: Count = 64 * 1024 * 1024
     sink_seconds: Seconds = 30.0
+    sink_http_port: Port = 0
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -133,6 +134,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         * `GAMEKEEPER_SINK_RECORDS`: the most records in one of its files.
         * `GAMEKEEPER_SINK_BYTES`: the most bytes in one.
         * `GAMEKEEPER_SINK_SECONDS`: and the longest wait for them, in seconds.
+        * `GAMEKEEPER_SINK_HTTP_PORT`: the port of its health and metrics, at
+          `GAMEKEEPER_HTTP_HOST`; 0 serves none.
         """
         _refuse_misspelt(environ)
         fields = _read(cls, environ)

@@ -12,13 +12,12 @@ from typing import Any, Final, NamedTuple, TypeVar
 import structlog
 from kafka import ConsumerRebalanceListener, OffsetAndMetadata, errors
 
-from gamekeeper.schemas.errors import BrokerError
+from gamekeeper.schemas.errors import AbsentError, BrokerError
 from gamekeeper.stream.kafka import (
     PASSING,
     Settings,
     broker_errors,
     consumer,
-    is_passing,
     require_topic,
 )
 
@@ -103,6 +102,10 @@ class Member:
         with broker_errors(self._settings.brokers, "subscribe to the topics"):
             self._client.subscribe(self._topics, listener=self._moves)
 
+    def silence(self) -> float:
+        """Say for how many seconds nothing has been heard from the group's broker."""
+        return time.monotonic() - self._heard
+
     def close(self) -> None:
         """Leave the group, if that can be done soon."""
         if self._client is not None:
@@ -113,9 +116,7 @@ class Member:
         try:
             with broker_errors(self._settings.brokers, "read the topics"):
                 polled = self._poll(milliseconds)
-        except BrokerError as error:
-            if not is_passing(error):
-                raise
+        except AbsentError as error:
             self.say(str(error))
             time.sleep(milliseconds / 1000)
             return Polled({}, {})
@@ -211,9 +212,7 @@ class Member:
         while True:
             try:
                 return ask()
-            except BrokerError as error:
-                if not is_passing(error):
-                    raise
+            except AbsentError as error:
                 self.say(str(error))
             if self._stopped.wait(RETRY_SECONDS):
                 raise Stopped

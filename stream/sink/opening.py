@@ -10,10 +10,11 @@ from typing import Any, Final
 import structlog
 from kafka import errors
 
-from gamekeeper.schemas.errors import BrokerError, TraceError
-from gamekeeper.stream.kafka import Settings, broker_errors, is_passing
+from gamekeeper.schemas.errors import AbsentError, BrokerError, TraceError
+from gamekeeper.stream.kafka import Settings, broker_errors
 from gamekeeper.stream.sink.files import Drafts, Numbered, Partition, forget
 from gamekeeper.stream.sink.gaps import draft_gap
+from gamekeeper.stream.sink.health import Metrics
 from gamekeeper.stream.sink.lane import Lane, memory_offset
 from gamekeeper.stream.sink.member import Member
 
@@ -26,9 +27,15 @@ class Opening:
     """Opens partitions that have come to the sink, in turn, a little between two polls."""
 
     def __init__(
-        self, settings: Settings, folder: Path, topics: Mapping[str, type[Lane]], member: Member
+        self,
+        settings: Settings,
+        folder: Path,
+        topics: Mapping[str, type[Lane]],
+        member: Member,
+        metrics: Metrics,
     ) -> None:
         """Begin with none."""
+        self._metrics = metrics
         self._settings = settings
         self._folder = folder
         self._topics = topics
@@ -69,7 +76,8 @@ class Opening:
             ):
                 return self._open(place, deadline)
         except BrokerError as error:
-            if not is_passing(error) and not isinstance(error.__cause__, errors.IllegalStateError):
+            lost = isinstance(error.__cause__, errors.IllegalStateError)
+            if not lost and not isinstance(error, AbsentError):
                 raise
             self._member.say(str(error))
             return None
@@ -138,6 +146,7 @@ class Opening:
             next=first,
             lost=first - start,
         )
+        self._metrics.lost.labels(place.topic).inc(first - start)
         return self._member.commit({place: first})
 
 

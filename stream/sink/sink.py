@@ -27,6 +27,7 @@ import structlog
 
 from gamekeeper.stream.kafka import Settings
 from gamekeeper.stream.sink.files import group_of
+from gamekeeper.stream.sink.health import Metrics, served
 from gamekeeper.stream.sink.lane import Lane, Record
 from gamekeeper.stream.sink.member import Member, Stopped
 from gamekeeper.stream.sink.opening import Opening
@@ -36,6 +37,9 @@ log = structlog.get_logger("gamekeeper.sink")
 
 POLL_MS: Final = 200
 BUSY_MS: Final = 20  # while a writer may ask for a commit at any time
+SILENCE_SECONDS: Final = 10.0
+# A batch of 256 files takes seconds on a disk that works.
+HANGING_SECONDS: Final = 120.0
 
 
 class Sink:
@@ -56,8 +60,13 @@ class Sink:
         self._folder = folder
         self._stopped = stopped
         self._member = Member(settings, list(topics), stopped)
-        self._opening = Opening(settings, folder, topics, self._member)
-        self._writers = {topic: Writer(topic) for topic in topics}
+        self._metrics = Metrics()
+        self._opening = Opening(settings, folder, topics, self._member, self._metrics)
+        self._writers = {
+            topic: Writer(topic, self._metrics.records.labels(topic).inc) for topic in topics
+        }
+        for topic in topics:
+            self._metrics.lost.labels(topic)
         self._lanes: dict[Any, Lane] = {}
         self._owned: set[Any] = set()
         self.begun = False
@@ -67,15 +76,28 @@ class Sink:
         """The number of records that are read and not yet written."""
         return sum(len(lane.records) for lane in list(self._lanes.values()))
 
+    def obstacle(self) -> str | None:
+        """Say why the sink is not ready; None when it is."""
+        if not self.begun:
+            return "waiting for the broker"
+        if self._member.silence() > SILENCE_SECONDS:
+            return f"nothing heard from Kafka for {SILENCE_SECONDS:g} seconds"
+        if not self._owned:
+            return "no partitions assigned"
+        for topic, writer in self._writers.items():
+            if writer.seconds > HANGING_SECONDS:
+                return f"writing {topic} has taken more than {HANGING_SECONDS:g} seconds"
+        return None
+
     def run(self) -> None:
         """Work until stopped, then write and commit what is in hand.
 
         A broker that is away is waited for. Raises `BrokerError` where Kafka refuses or a topic is
-        missing, `TraceError` where the folder cannot be used; what is not committed then is read
-        again by the next run.
+        missing, `TraceError` where the folder cannot be used, `SettingsError` where another process
+        has its HTTP port; what is not committed then is read again by the next run.
         """
         group = group_of(self._folder, self._settings.app_id)
-        with suppress(Stopped):
+        with served(self._settings, self._metrics, self.obstacle), suppress(Stopped):
             try:
                 self._member.join(group)
                 topics = list(self._writers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Final, NamedTuple
@@ -38,8 +39,10 @@ class Writer:
     commits: it calls `serve` often, and `ended` when that says so.
     """
 
-    def __init__(self, topic: str) -> None:
-        """Prepare a thread."""
+    def __init__(self, topic: str, written: Callable[[int], None]) -> None:
+        """Prepare a thread; `written` is told how many records have been written for good."""
+        self._written = written
+        self._since = 0.0
         self._pool = ThreadPoolExecutor(1, f"sink-{topic}")
         self._asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()
         self._job: tuple[Lanes, Future[bool]] | None = None
@@ -49,8 +52,14 @@ class Writer:
         """Whether there is a batch that `ended` has not told the end of."""
         return self._job is not None
 
+    @property
+    def seconds(self) -> float:
+        """For how long it has been busy with the batch, 0 if it is not."""
+        return time.monotonic() - self._since if self.busy else 0.0
+
     def start(self, lanes: Lanes) -> None:
         """Begin to write what the lanes have in hand, or as much of it as may be in one batch."""
+        self._since = time.monotonic()
         self._job = lanes, self._pool.submit(self._write, lanes)
 
     def serve(self, commit: Callable[[Lanes, Mapping[Any, int]], bool]) -> None:
@@ -98,6 +107,7 @@ class Writer:
         if not self._commit(lanes, {place: lane.end for place, lane in lanes.items()}):
             return False
         for lane in lanes.values():
+            self._written(sum(record.offset < lane.end for record in lane.records))
             lane.done()
         return True
 

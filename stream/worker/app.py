@@ -38,6 +38,9 @@ MAX_PRODUCER_BATCH = 900_000
 MAX_FETCH = 4 * 2**20
 # A dead letter is as large as what came in, and that was as large as the topic allowed.
 MAX_REQUEST = 64 * 2**20
+# A broker that lost its power answers nothing and closes no connection: after so long the worker
+# ends, and another start finds the partition's new leader. Faust's default is 20 minutes.
+WRITE_SECONDS = 300.0
 # RocksDB, per partition. Faust's defaults would take 2 GiB of cache and 192 MiB of buffers each.
 ROCKSDB_OPTIONS = {
     "block_cache_size": 16 * 2**20,
@@ -154,6 +157,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "topic_partitions": settings.partitions,
         "topic_replication_factor": settings.replication,
         "consumer_max_fetch_size": MAX_FETCH,
+        "producer_request_timeout": WRITE_SECONDS,
         "producer_max_batch_size": MAX_PRODUCER_BATCH,
         "producer_max_request_size": MAX_REQUEST,
         # The watcher itself waits for its batch when partitions move; Faust would wait for events

@@ -10,7 +10,9 @@ of one per row.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -45,6 +47,19 @@ class Outbox:
         self._app = app
         self._table = table
         self._topics = topics
+        self._since = 0.0
+
+    def unanswered(self) -> float:
+        """Say for how many seconds what was sent has been waiting for its acknowledgement."""
+        return time.monotonic() - self._since if self._since else 0.0
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = 0.0
 
     async def send_verdicts(self, verdicts: Iterable[tuple[bytes, bytes]]) -> None:
         """Send encoded verdicts, each with its account's key."""
@@ -55,19 +70,21 @@ class Outbox:
         await self._send_all(self._topics.scores, scores)
 
     async def _send_all(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> None:
-        await _settled([await self._send(topic, key, value) for key, value in records])
+        with self._answered():
+            await _settled([await self._send(topic, key, value) for key, value in records])
 
     async def send_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Send dead letters; one that is too large for the topic goes without its value."""
         topic = self._topics.dead_letters
-        sent = await asyncio.gather(
-            *[self._send_letter(topic, letter) for letter in letters], return_exceptions=True
-        )
-        for letter, result in zip(letters, sent, strict=True):
-            if isinstance(result, BaseException):
-                if not _too_large(result):
-                    raise result
-                await self._send_letter(topic, letter.without_value())
+        with self._answered():
+            sent = await asyncio.gather(
+                *[self._send_letter(topic, letter) for letter in letters], return_exceptions=True
+            )
+            for letter, result in zip(letters, sent, strict=True):
+                if isinstance(result, BaseException):
+                    if not _too_large(result):
+                        raise result
+                    await self._send_letter(topic, letter.without_value())
 
     async def _send_letter(self, topic: str, letter: DeadLetter) -> None:
         await (await self._send(topic, letter.key, letter.value, headers=letter.headers()))
@@ -75,11 +92,12 @@ class Outbox:
     async def write(self, rows: Sequence[Row]) -> list[Any]:
         """Write rows to the changelog, in their order; what `keep` then takes."""
         topic = self._table.changelog_topic_name
-        futures = [
-            await self._send(topic, record_key(row.key, row.epoch), row.value, row.partition)
-            for row in rows
-        ]
-        metadata = await _settled(futures)
+        with self._answered():
+            futures = [
+                await self._send(topic, record_key(row.key, row.epoch), row.value, row.partition)
+                for row in rows
+            ]
+            metadata = await _settled(futures)
         return [_Written(row, each) for row, each in zip(rows, metadata, strict=True)]
 
     def keep(self, written: Sequence[Any]) -> None:

@@ -290,6 +290,8 @@ class Watcher:
             return "state is being restored"
         silence = max(self._settings.session_timeout, SHORTEST_SILENCE)
         unheard: str | None = self._app.consumer.unheard(self._settings.topics.queries, silence)
+        if unheard is None and self._outbox.unanswered() > silence:
+            return f"what was written has had no acknowledgement for {silence:g} seconds"
         return unheard
 
     def lag(self) -> dict[int, int]:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from gamekeeper.stream.kafka import Settings, variables
+from gamekeeper.stream.sink.health import Metrics as SinkMetrics
 from gamekeeper.stream.worker.metrics import Metrics
 from support.commands import find
 
@@ -40,9 +41,13 @@ def samples() -> dict[str, set[str]]:
     metrics = Metrics()
     metrics.watch_lag(lambda: {0: 0})
     metrics.verdicts.labels("prada", "create")
+    sink = SinkMetrics()
+    for each in (sink.records, sink.lost):
+        each.labels("gamekeeper.verdicts")
     return {
         sample.name: set(sample.labels)
-        for family in metrics.registry.collect()
+        for registry in (metrics.registry, sink.registry)
+        for family in registry.collect()
         for sample in family.samples
         if sample.name.startswith("gamekeeper_") and not sample.name.endswith("_created")
     }
@@ -188,12 +193,16 @@ def test_no_image_floats() -> None:
     assert all(re.search(r":v?\d+\.\d+\.\d+$", image) for image in images)
 
 
-def test_prometheus_scrapes_the_workers() -> None:
-    """Every worker is a target, on the port of its health server."""
+def test_prometheus_scrapes_the_service() -> None:
+    """Every worker and sink is a target, on the port of its health server."""
     (job,) = PROMETHEUS["scrape_configs"]
     (targets,) = (config["targets"] for config in job["static_configs"])
-    workers = [name for name, service in OURS.items() if service["command"] == ["serve"]]
-    assert targets == [f"{name}:{DEFAULTS.http_port}" for name in workers]
+    ports = {
+        name: service["environment"].get("GAMEKEEPER_SINK_HTTP_PORT", DEFAULTS.http_port)
+        for name, service in OURS.items()
+        if service["command"] in (["serve"], ["sink"])
+    }
+    assert targets == [f"{name}:{port}" for name, port in ports.items()]
     assert {expr for expr in EXPRESSIONS if "job=" in expr} <= {
         f'up{{job="{job["job_name"]}"}} == 0'
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,10 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from gamekeeper.stream.kafka import LoopbackBroker, Settings, apply
+from gamekeeper.stream.worker import outbox
+from gamekeeper.stream.worker.app import build
 from gamekeeper.stream.worker.cluster import REMADE
 from support import brokers, ports
 from support.brokers import Names
@@ -221,3 +225,32 @@ def test_a_broker_that_dies_again_and_again(
         wait_for(lambda: worker.metric("gamekeeper_queries_total") == 50 * 5)
         wait_for(lambda: all_applied(settings))
         wait_for(worker.ready)
+
+
+def test_writes_that_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a broker answers fetches and takes no write, as without replicas: not ready."""
+    app = build(Settings(data_dir=tmp_path, store="memory", session_timeout=SILENCE))
+    watcher = app.watcher
+    monkeypatch.setattr(app, "consumer", SimpleNamespace(unheard=lambda *_: None), raising=False)
+    monkeypatch.setattr(app, "rebalancing", False)
+    monkeypatch.setattr(app.tables, "actives_ready", True, raising=False)
+    clock = [0.0]
+    monkeypatch.setattr(outbox.time, "monotonic", lambda: clock[0] + 1.0)
+
+    async def save() -> None:
+        acknowledged = asyncio.get_running_loop().create_future()
+
+        async def send(*_: object) -> asyncio.Future[None]:
+            return acknowledged
+
+        monkeypatch.setattr(app, "producer", SimpleNamespace(send=send), raising=False)
+        sending = asyncio.create_task(watcher._outbox.send_verdicts([(b"ada", b"{}")]))
+        await asyncio.sleep(0)
+        assert watcher.obstacle() is None
+        clock[0] = SILENCE + 1
+        assert "no acknowledgement for 5 seconds" in watcher.obstacle()
+        acknowledged.set_result(None)
+        await sending
+        assert watcher.obstacle() is None
+
+    asyncio.run(save())
