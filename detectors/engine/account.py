@@ -42,7 +42,8 @@ class Account:
     """The detectors that watch one account's queries to one model, and what they think of it.
 
     `queries` counts the queries seen, `first_time` is the first one's event time (us). `retired`
-    holds open findings of detectors that an earlier profile had and this one has not.
+    holds open findings of detectors that an earlier profile had, and this one has not or has with
+    other options or another network.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -98,7 +99,8 @@ class Account:
         """Restore a fresh account; `segments` in the order of each detector's log.
 
         A detector that the saved state lacks, or whose options have changed since, starts afresh;
-        its standing is kept. Raises `StateError` where bytes cannot be read.
+        the standing of the one before it is `retired`. Raises `StateError` where bytes cannot be
+        read.
         """
         try:
             saved = _DECODER.decode(header)
@@ -109,10 +111,9 @@ class Account:
         self.queries = saved.queries
         self.first_time = saved.first_time
         for name, part in saved.detectors.items():
-            if name not in self.detectors:
+            if part.setup != self._setups.get(name):
                 self.retired[name] = part.standing
                 continue
             self.standings[name] = part.standing
-            if part.setup == self._setups[name]:
-                own = [segment for owner, segment in segments if owner == name]
-                self.detectors[name].load(part.state, own)
+            own = [segment for owner, segment in segments if owner == name]
+            self.detectors[name].load(part.state, own)
