@@ -83,7 +83,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     @cached_property
     def hash(self) -> str:
         """Identify the content: the first 16 hex digits of the SHA-256 of its canonical JSON."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+        return hashlib.sha256(self.canonical()).hexdigest()[:16]
+
+    def canonical(self) -> bytes:
+        """Give the canonical JSON."""
+        return msgspec.json.encode(self, order="sorted")
 
     def watches(self, model: str) -> bool:
         """Say whether the profile is meant for this model."""

@@ -50,7 +50,7 @@ Get = Callable[[bytes], Stored | None]
 class Row(NamedTuple):
     """A row to be written, by the tenure of an epoch; a None value deletes the one it wrote."""
 
-    kind: Literal["header", "segment", "delete", "life"]
+    kind: Literal["header", "segment", "delete", "life", "profile"]
     partition: int
     key: bytes
     value: bytes | None
@@ -129,7 +129,8 @@ class _Log:
 class Entry:
     """One hot account: its live state, and what of it is stored where.
 
-    `bytes` is what it held in memory when it was last weighed.
+    `bytes` is what it held in memory when it was last weighed, `profile` the hash of the one that
+    judges it.
     """
 
     __slots__ = (
@@ -145,6 +146,7 @@ class Entry:
         "key",
         "offset",
         "partition",
+        "profile",
         "topic",
     )
 
@@ -152,6 +154,7 @@ class Entry:
         self.key = key
         self._tenure = tenure
         self.account = Account(profile)
+        self.profile = profile.hash
         self.topic = source.topic
         self.partition = source.partition
         self.offset = -1

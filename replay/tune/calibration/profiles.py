@@ -53,7 +53,7 @@ def write_profile(profile: Profile, path: Path) -> None:
     """
     try:
         with whole(path) as temporary:
-            temporary.write_bytes(msgspec.json.encode(profile, order="sorted"))
+            temporary.write_bytes(profile.canonical())
     except OSError as error:
         raise ProfileError(f"{path}: cannot write the profile: {error.strerror}") from error
 
