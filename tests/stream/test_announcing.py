@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from gamekeeper.detectors.engine import DetectorProfile, Engine, Profile
 from gamekeeper.detectors.networks import build, dump
+from gamekeeper.replay.cli.profile import profile as command
 from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.order import decode_profile_order
 from gamekeeper.stream.announcing import announce, fetch, publish
@@ -80,6 +82,22 @@ def test_a_profile_is_told_to_every_partition_and_comes_back(
     again = fetch(settings, [profile.hash], {network.sha256: network})[profile.hash]
     assert isinstance(again, Engine)
     assert again.featurizers[0] is network
+
+
+def test_the_command_says_where_a_profile_rules(
+    settings: Settings, path: Path, environ: dict[str, str]
+) -> None:
+    """Partition by partition, also the second time; a file that is no profile is refused."""
+    for offset in ("0", "1"):
+        result = CliRunner().invoke(command, ["announce", str(path)], env=environ)
+        assert result.exit_code == 0, result.output
+        rows = [line.split() for line in result.output.splitlines()]
+        assert [row for row in rows if len(row) == 2] == [[str(n), offset] for n in range(4)]
+        assert f"profile mine ({load_profile(path).hash}) is announced" in result.output
+    path.write_text("{}")
+    result = CliRunner().invoke(command, ["announce", str(path)], env=environ)
+    assert isinstance(result.exception, ProfileError)
+    assert len(read(settings, settings.topics.queries)) == 8
 
 
 def unusable(settings: Settings, profile: Profile) -> str:

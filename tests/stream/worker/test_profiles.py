@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -204,6 +206,32 @@ def test_a_worker_that_is_killed_as_it_notes_a_profile(
         send(settings, three)
         wait_for(lambda: all_applied(settings))
     assert found(settings) == expected_under(settings, first, [load_profile(path)])
+
+
+def test_kills_around_changes_change_no_verdict(environ: dict[str, str]) -> None:
+    """Two workers are killed by turns, at random moments after a profile is announced."""
+    settings = prepare(environ)
+    first = load_profile(Path(settings.profile))
+    paths = [
+        written(environ, "other", OTHER),
+        Path(settings.profile),
+        written(environ, "r", RAISED),
+    ]
+    chance = random.Random(1)
+    with Worker(environ) as one, Worker(second(environ)) as two:
+        for number, stretch in enumerate(parts(6)):
+            wait_for(lambda: one.ready() and two.ready())
+            send(settings, stretch[: len(stretch) // 2])
+            announced(environ, paths[number % 3])
+            send(settings, stretch[len(stretch) // 2 :])
+            victim = chance.choice((one, two))
+            time.sleep(chance.uniform(0, 0.5))  # the moment of the kill, not a wait
+            victim.kill()
+            victim.start()
+        wait_for(lambda: all_applied(settings))
+    truth = expected_under(settings, first, map(load_profile, paths))
+    assert found(settings) == truth
+    assert any(each.reason == "profile" for each in verdicts_of(settings))
 
 
 def test_a_rolling_change_of_workers_changes_no_verdict(environ: dict[str, str]) -> None:
