@@ -16,29 +16,41 @@ from gamekeeper.schemas.errors import ProfileError
 def load_profile(path: Path) -> Profile:
     """Read a profile from a JSON file; `ProfileError` names the file and the fault."""
     try:
-        profile = msgspec.json.decode(path.read_bytes(), type=Profile)
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise ProfileError(
             f"{path}: no such file; `gamekeeper calibrate --out` writes one"
         ) from error
     except OSError as error:
         raise ProfileError(f"{path}: cannot read the profile: {error.strerror}") from error
+    return parse_profile(data, str(path))
+
+
+def parse_profile(data: bytes, where: str) -> Profile:
+    """Make a profile of JSON; `ProfileError` names the fault and `where` it is."""
+    try:
+        profile = msgspec.json.decode(data, type=Profile)
     except msgspec.MsgspecError as error:
         raise ProfileError(
-            f"{path}: not a profile, or not all of one: {error}; `gamekeeper calibrate --out` "
+            f"{where}: not a profile, or not all of one: {error}; `gamekeeper calibrate --out` "
             "writes one"
         ) from error
     if profile.schema != 1:
-        raise ProfileError(f"{path}: profile schema {profile.schema}; this version reads 1")
+        raise ProfileError(f"{where}: profile schema {profile.schema}; this version reads 1")
     return resolve(profile)
 
 
 def load_networks(profile: Profile, folder: Path) -> tuple[Featurizer, ...]:
     """Load the profile's networks from the files in `folder`; `ProfileError` names a faulty one."""
-    return tuple(_load_network(ref, folder / ref.file) for ref in profile.networks)
+    return tuple(
+        make_network(ref, read_network(ref, folder), str(folder / ref.file))
+        for ref in profile.networks
+    )
 
 
-def _load_network(ref: NetworkRef, path: Path) -> Featurizer:
+def read_network(ref: NetworkRef, folder: Path) -> bytes:
+    """Read a network's file in `folder`; `ProfileError` where it is another one, or none."""
+    path = folder / ref.file
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -48,9 +60,14 @@ def _load_network(ref: NetworkRef, path: Path) -> Featurizer:
         ) from error
     if hashlib.sha256(data).hexdigest() != ref.sha256:
         raise ProfileError(f"{path}: not the network that the profile was calibrated with")
-    network = _restore(data, str(path))
+    return data
+
+
+def make_network(ref: NetworkRef, data: bytes, where: str) -> Featurizer:
+    """Make the network of its file's bytes; `ProfileError` says what is wrong, and `where`."""
+    network = _restore(data, where)
     if network.name != ref.feature:
-        raise ProfileError(f"{path}: makes {network.name}, not {ref.feature}")
+        raise ProfileError(f"{where}: makes {network.name}, not {ref.feature}")
     return network
 
 

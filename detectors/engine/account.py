@@ -56,8 +56,9 @@ class Account:
 
     `queries` counts the queries seen, `first_time` is the first one's event time (us), `last_time`
     the latest of all, 0 in state of builds that did not note it. `retired` holds open findings of
-    detectors that an earlier profile had and this one has not. `lost` names the detectors whose
-    saved state could not be read, and why: they began anew.
+    detectors that an earlier profile had, and this one has not or has with other options or another
+    network. `lost` names the detectors whose saved state could not be read, and why: they began
+    anew.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -126,20 +127,21 @@ class Account:
         """Restore a fresh account; `segments` in the order of each detector's log.
 
         A detector that the saved state lacks, or whose options have changed since, starts afresh;
-        its standing is kept. So does one that is in `lost`, as its segments are not all there, and
-        one whose state cannot be read, as where another build wrote it in another form: that is
-        noted in `lost`. Raises `StateError` where the header itself cannot.
+        the standing of the one before it is `retired`. So does one that is in `lost`, as its
+        segments are not all there, and one whose state cannot be read, as where another build wrote
+        it in another form: that is noted in `lost`; the standing is kept. Raises `StateError` where
+        the header itself cannot.
         """
         saved = _decoded(header)
         self.last_time = saved.last_time
         self.queries = saved.queries
         self.first_time = saved.first_time
         for name, part in saved.detectors.items():
-            if name not in self.detectors:
+            if part.setup != self._setups.get(name):
                 self.retired[name] = part.standing
                 continue
             self.standings[name] = part.standing
-            if part.setup == self._setups[name] and name not in self.lost:
+            if name not in self.lost:
                 self._load(name, part.state, [each for owner, each in segments if owner == name])
 
     def _load(self, name: str, state: bytes, segments: Sequence[Segment]) -> None:

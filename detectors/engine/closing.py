@@ -28,15 +28,27 @@ def close_by_order(
     return []
 
 
-def close_earlier(profile: Profile, account: Account, arrival: Arrival) -> Iterator[Verdict]:
-    """Close the findings that another profile opened: none is of two profiles.
+def carry_over(profile: Profile, account: Account, arrival: Arrival) -> Iterator[Verdict]:
+    """Bring the findings that another profile opened under this one; close those that cannot be.
 
-    The detectors keep what they remember; where it is above the present threshold too, the next
-    query opens a finding under the present profile.
+    Where a detector's options and network are the same, its finding goes on under the same uid,
+    also where the threshold is another one: what was held against the account stands. Where they
+    are not, or the detector is gone, nothing could be added to it. Nor where alarms reset: there a
+    finding lasts no longer than its query.
     """
-    for name, standing in [*account.standings.items(), *account.retired.items()]:
-        if standing.finding is not None and standing.profile != profile.hash:
-            evidence = {"profile": profile.hash}
+    evidence = {"profile": profile.hash}
+    gone = dict(account.retired)
+    for each in profile.detectors:
+        standing = account.standings[each.detector]
+        if standing.finding is None or standing.profile == profile.hash:
+            continue
+        if profile.policy.mode == "reset":
+            gone[each.detector] = standing
+            continue
+        standing.profile = profile.hash
+        standing.threshold = standing.threshold if each.threshold is None else each.threshold
+    for name, standing in gone.items():
+        if standing.finding is not None:
             yield _close(profile, account, name, standing, arrival, "profile", evidence)
     account.retired.clear()
 

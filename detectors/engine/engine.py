@@ -13,7 +13,7 @@ from typing import NamedTuple
 from gamekeeper.detectors.base import Featurizer, Floats
 from gamekeeper.detectors.engine.account import Account
 from gamekeeper.detectors.engine.arrival import Arrival, Key
-from gamekeeper.detectors.engine.closing import close_by_order, close_earlier
+from gamekeeper.detectors.engine.closing import carry_over, close_by_order
 from gamekeeper.detectors.engine.featurizing import featurized
 from gamekeeper.detectors.engine.profile import Profile
 from gamekeeper.detectors.engine.scoring import score
@@ -93,7 +93,7 @@ class Engine:
         account = self.accounts.get(key)
         if account is None:
             account = self.accounts[key] = Account(self.profile)
-        earlier = list(close_earlier(self.profile, account, arrivals[0]))
+        earlier = list(carry_over(self.profile, account, arrivals[0]))
         for _, run in groupby(arrivals, key=signature):
             for outcome in self._run(account, list(run)):
                 yield outcome._replace(verdicts=earlier + outcome.verdicts)

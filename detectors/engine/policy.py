@@ -28,7 +28,7 @@ class Standing(msgspec.Struct, array_like=True):
 
     `finding` is its uid, None while there is none; `statistic` the one of its last change,
     `severity` its highest grade, `alarmed` the latest event time (us) of a statistic above the
-    threshold; `profile` (its hash) and `threshold` are those that it was opened under.
+    threshold; `profile` (its hash) and `threshold` are those that it stands under.
     """
 
     finding: str | None = None

@@ -44,7 +44,7 @@ def make(
 ) -> Verdict:
     """Make the verdict on a finding that stands as `standing` says.
 
-    The id depends on the profile that the finding was opened under, on the account's first query
+    The id depends on the profile that the finding stands under, on the account's first query
     and on the cause's index alone, so that a replayed event makes the same id. `agreeing` names
     the detectors that hold the account for an attacker.
     """

@@ -20,6 +20,8 @@ from gamekeeper.stream.worker.metrics import Metrics
 from prose import code, notes, table
 
 ROOT = Path(__file__).parents[2]
+SUFFIXES = {"counter": "_total", "info": "_info"}
+"""What Prometheus' text format adds to a metric's name."""
 
 
 def message(name: str) -> str:
@@ -77,6 +79,7 @@ def metrics() -> str:
     """Tabulate the worker's metrics."""
     worker = Metrics()
     worker.watch_lag(lambda: {0: 0})
+    worker.watch_profiles(lambda: {0: ""})
     return _metrics(worker)
 
 
@@ -94,7 +97,7 @@ def _metrics(part: Metrics | SinkMetrics) -> str:
     rows = []
     for family in part.registry.collect():
         if family.name.startswith("gamekeeper_"):
-            name = f"{family.name}_total" if family.type == "counter" else family.name
+            name = family.name + SUFFIXES.get(family.type, "")
             names = labels.get(family.name) or {key for s in family.samples for key in s.labels}
             shown = ", ".join(map(code, sorted(set(names) - {"le"})))
             rows.append((code(name), family.type, shown, family.documentation))

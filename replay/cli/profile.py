@@ -1,7 +1,8 @@
-"""`gamekeeper profile`: show, compare and verify profiles."""
+"""`gamekeeper profile`: show, compare, verify and announce profiles."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,10 @@ BROKEN = 1
 
 @click.group(epilog="Example: gamekeeper profile show digits.json")
 def profile() -> None:
-    """Look at profiles: what decides, what is promised, and whether it holds."""
+    """Look at profiles, and let the service take one.
+
+    What decides, what is promised, and whether it holds.
+    """
 
 
 @profile.command("show", epilog="Example: gamekeeper profile show digits.json")
@@ -151,6 +155,30 @@ def verify(
     _report(checked, traces, result, form)
     if overall(result.measured).judgement == "broken":
         raise click.exceptions.Exit(BROKEN)
+
+
+@profile.command("announce", epilog="Example: gamekeeper profile announce digits.json")
+@click.argument("path", metavar="PROFILE", type=click.Path(path_type=Path))
+@table_options
+def announce_command(path: Path, form: str) -> None:
+    """Let all workers take a profile, while they run.
+
+    Writes the profile and its networks to the profiles topic, then an order into each partition of
+    the queries topic: what follows it there is judged by the profile. Give the same command again
+    where it was interrupted; what was announced before may be announced again.
+    """
+    from gamekeeper.replay.tune.calibration import open_profile
+    from gamekeeper.stream.announcing import announce
+    from gamekeeper.stream.kafka import Settings
+
+    announced, folder = open_profile(path)
+    places = announce(Settings.from_env(os.environ), announced, folder)
+    if form == "json":
+        listed = [place._asdict() for place in places]
+        click.echo(json_line({"profile": announced.hash, "places": listed}))
+        return
+    print_table(("partition", "rules after offset"), places)
+    print_text(printable(f"profile {announced.name} ({announced.hash}) is announced"))
 
 
 def _report(checked: Profile, traces: tuple[str, ...], result: Verification, form: str) -> None:

@@ -77,7 +77,7 @@ COMMANDS: Final = {
     "profile": Entry(
         "gamekeeper.replay.cli.profile:profile",
         "replay",
-        "Show, compare and verify profiles.",
+        "Show, compare, verify and announce profiles.",
     ),
     "sql": Entry("gamekeeper.replay.cli.sql:sql", "sql", "Query the tables with SQL."),
     "verdicts": Entry(

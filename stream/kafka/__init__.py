@@ -1,8 +1,8 @@
 """Everything that knows a Kafka cluster: settings, security, clients, topics, a broker of our own.
 
 `settings` reads the environment for all parts; `topics` compares and makes the topics, `lives`
-tells them from those that had their names before; `reader` reads one; `broker` runs the embedded
-one.
+tells them from those that had their names before; `reader` reads one, `contents` that of profiles;
+`broker` runs the embedded one.
 """
 
 from gamekeeper.stream.kafka.broker import HOST, EmbeddedBroker, LoopbackBroker, free_port
@@ -13,6 +13,7 @@ from gamekeeper.stream.kafka.clients import (
     consumer,
     producer,
 )
+from gamekeeper.stream.kafka.contents import read_contents, write_contents
 from gamekeeper.stream.kafka.lives import reaches, topic_ids
 from gamekeeper.stream.kafka.reader import (
     Gap,
@@ -50,7 +51,9 @@ __all__ = [
     "plan",
     "producer",
     "reaches",
+    "read_contents",
     "require_topic",
     "topic_ids",
     "variables",
+    "write_contents",
 ]

@@ -46,12 +46,13 @@ Store = Annotated[Literal["rocksdb", "memory"], Meta(description="rocksdb or mem
 
 
 class Topics(msgspec.Struct, frozen=True, kw_only=True):
-    """The names of the four topics."""
+    """The names of the five topics."""
 
     queries: Name = "gamekeeper.queries"
     verdicts: Name = "gamekeeper.verdicts"
     scores: Name = "gamekeeper.scores"
     dead_letters: Name = "gamekeeper.dead-letters"
+    profiles: Name = "gamekeeper.profiles"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,14 +105,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         * `GAMEKEEPER_TOPIC_VERDICTS`: where findings are opened, updated and closed.
         * `GAMEKEEPER_TOPIC_SCORES`: where every statistic goes, if `GAMEKEEPER_SCORES` says so.
         * `GAMEKEEPER_TOPIC_DEAD_LETTERS`: where what does not follow the contract goes.
+        * `GAMEKEEPER_TOPIC_PROFILES`: where profiles and their networks are, for all workers; one
+          partition.
         * `GAMEKEEPER_PARTITIONS`: partitions of each topic: the most workers that share the load.
         * `GAMEKEEPER_REPLICATION`: copies of each topic; 3 in production.
 
         The worker:
 
         * `GAMEKEEPER_APP_ID`: consumer group, and prefix of the changelog topic.
-        * `GAMEKEEPER_PROFILE`: path of the profile, its networks beside it; without one, hardened
-          PRADA, uncalibrated.
+        * `GAMEKEEPER_PROFILE`: path of the profile to begin with, its networks beside it; without
+          one, hardened PRADA, uncalibrated. Where one rules already, only `gamekeeper profile
+          announce` changes it.
         * `GAMEKEEPER_SCORES`: whether every statistic goes to the scores topic.
         * `GAMEKEEPER_DATA_DIR`: folder of a worker's local state; also where `sink`, `sql` and
           `verdicts` look for tables when no option says so.

@@ -50,7 +50,8 @@ def wanted(settings: Settings) -> list[Topic]:
     """List the topics that the settings ask for.
 
     The changelog is Faust's, made here because it must have as many partitions as the queries
-    (a worker restores partition i from partition i) and must be compacted, never expired.
+    (a worker restores partition i from partition i) and must be compacted, never expired. Profiles
+    are few, and read by everybody.
     """
     counts = (settings.partitions, settings.replication)
     topics = settings.topics
@@ -59,6 +60,7 @@ def wanted(settings: Settings) -> list[Topic]:
         Topic(topics.verdicts, *counts, COMPACTED),
         Topic(topics.scores, *counts),
         Topic(topics.dead_letters, *counts, MAX_BYTES),
+        Topic(topics.profiles, 1, settings.replication, COMPACTED),
         Topic(settings.changelog, *counts, {**COMPACTED, **LAG, **MAX_BYTES}),
     ]
 

@@ -53,7 +53,7 @@ Get = Callable[[bytes], Stored | None]
 class Row(NamedTuple):
     """A row to be written, by the tenure of an epoch; a None value deletes the one it wrote."""
 
-    kind: Literal["header", "segment", "delete", "life"]
+    kind: Literal["header", "segment", "delete", "life", "profile"]
     partition: int
     key: bytes
     value: bytes | None
@@ -133,7 +133,8 @@ class _Log:
 class Entry:
     """One hot account: its live state, and what of it is stored where.
 
-    `bytes` is what it held in memory when it was last weighed.
+    `bytes` is what it held in memory when it was last weighed, `profile` the hash of the one that
+    judges it.
     """
 
     __slots__ = (
@@ -149,6 +150,7 @@ class Entry:
         "key",
         "offset",
         "partition",
+        "profile",
         "topic",
     )
 
@@ -156,6 +158,7 @@ class Entry:
         self.key = key
         self._tenure = tenure
         self.account = Account(profile)
+        self.profile = profile.hash
         self.topic = source.topic
         self.partition = source.partition
         self.offset = -1

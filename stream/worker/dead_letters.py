@@ -6,13 +6,13 @@ the value; `$` is all of it), `source_topic`, `source_partition` and `source_off
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from gamekeeper.schemas.errors import SchemaError, WrongKeyError
+from gamekeeper.schemas.errors import ProfileError, SchemaError, WrongKeyError
 
-ReasonClass = Literal["schema", "key", "internal"]
+ReasonClass = Literal["schema", "key", "profile", "internal"]
 """`schema`: the value breaks its contract; `key`: the record's key is not the value's account;
-`internal`: a detector raised."""
+`profile`: an order names a profile that cannot be taken; `internal`: a detector raised."""
 
 MAX_REASON = 500  # characters: headers are for reading, and an exception may quote a payload
 
@@ -54,6 +54,8 @@ def reason_class(error: Exception) -> ReasonClass:
     """
     if isinstance(error, WrongKeyError):
         return "key"
+    if isinstance(error, ProfileError):
+        return "profile"
     return "schema" if isinstance(error, SchemaError) else "internal"
 
 
@@ -65,4 +67,20 @@ def explain(error: Exception) -> tuple[str, str]:
     """
     if isinstance(error, SchemaError):
         return error.path, error.reason
+    if isinstance(error, ProfileError):
+        return "$.profile", str(error)
     return "$", f"internal: {type(error).__name__}: {error}"
+
+
+def letter_of(event: Any, error: Exception) -> DeadLetter:
+    """Make a Faust event a dead letter."""
+    message = event.message
+    return DeadLetter(
+        event.key,
+        event.value,
+        message.topic,
+        message.partition,
+        message.offset,
+        reason_class(error),
+        *explain(error),
+    )

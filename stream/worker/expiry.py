@@ -46,15 +46,16 @@ class Rows(Protocol):
 class Expiry:
     """Finds the accounts that are forgotten, and the rows that delete what is stored of them.
 
-    `tenures` has the partitions that are this worker's; `patience` (us) is the policy's; `hot` says
-    of an account whether it is in memory, where it waits until it is not.
+    `tenures` has the partitions that are this worker's; `patience` says of one how long a silence
+    (us) is remembered; `hot` says of an account whether it is in memory, where it waits until it is
+    not.
     """
 
     def __init__(
         self,
         rows: Rows,
         tenures: Mapping[int, Tenure],
-        patience: float,
+        patience: Callable[[int], float],
         hot: Callable[[Key], bool],
     ) -> None:
         self._rows = rows
@@ -94,7 +95,7 @@ class Expiry:
         return [
             row
             for key, header in self._headers(partition)
-            if self._gone(key, header, now)
+            if self._gone(key, header, now - self._patience(partition))
             for row in self._delete(partition, key, header)
         ]
 
@@ -106,14 +107,14 @@ class Expiry:
         self._places[partition] = headers[-1][0] if len(headers) == AT_ONCE else HEADERS
         return [(key, row) for key, value in headers if (row := stored(value))]
 
-    def _gone(self, key: bytes, header: Stored, now: int) -> bool:
-        """Say whether an account is forgotten, and its rows may go."""
+    def _gone(self, key: bytes, header: Stored, remembered: float) -> bool:
+        """Say whether an account was seen last before what is remembered, and its rows may go."""
         try:
             seen = seen_of(header)
         except (msgspec.MsgspecError, StateError):
             return False  # the account's next event tells
         known = seen.last_time and not seen.suspected
-        silent = now - seen.last_time > self._patience + LATENESS
+        silent = remembered - seen.last_time > LATENESS
         return bool(known) and silent and not self._hot(key_of(key))
 
     def _delete(self, partition: int, key: bytes, header: Stored) -> list[Row]:

@@ -14,7 +14,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
 from gamekeeper.detectors.catalog import FEATURES
@@ -73,7 +73,8 @@ class Metrics:
         )
         self.rows = Counter(
             "gamekeeper_state_rows",
-            "State rows written to the changelog: headers, segments, deletions.",
+            "State rows written to the changelog: headers, segments, deletions, and notes of the "
+            "profile that rules a partition.",
             ["kind"],
             registry=registry,
         )
@@ -101,6 +102,11 @@ class Metrics:
             "off the log.",
             registry=registry,
         )
+        self.profile_differs = Gauge(
+            "gamekeeper_profile_differs",
+            "1 while a profile rules some partition that is another one than GAMEKEEPER_PROFILE's.",
+            registry=registry,
+        )
         self.recovering = Gauge(
             "gamekeeper_recovering",
             "1 while state is being restored or partitions are changing hands, else 0.",
@@ -110,9 +116,9 @@ class Metrics:
             self.featureless.labels(feature)
         for outcome in ("applied", "skipped", "dead"):
             self.events.labels(outcome)
-        for reason in ("schema", "key", "internal"):
+        for reason in ("schema", "key", "profile", "internal"):
             self.dead_letters.labels(reason)
-        for kind in ("header", "segment", "delete"):
+        for kind in ("header", "segment", "delete", "profile"):
             self.rows.labels(kind)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -121,6 +127,10 @@ class Metrics:
     def watch_lag(self, read: Callable[[], Mapping[int, int]]) -> None:
         """Show the consumer lag; `read` gives it per partition whenever it is asked for."""
         self.registry.register(_Lag(read))
+
+    def watch_profiles(self, read: Callable[[], Mapping[int, str]]) -> None:
+        """Show what rules; `read` gives each partition's profile whenever it is asked for."""
+        self.registry.register(_Profiles(read))
 
     def text(self) -> bytes:
         """Give all metrics in Prometheus' text format."""
@@ -141,4 +151,21 @@ class _Lag(Collector):
         )
         for partition, records in self._read().items():
             family.add_metric([str(partition)], records)
+        yield family
+
+
+class _Profiles(Collector):
+    """The profile of each partition, read when Prometheus asks."""
+
+    def __init__(self, read: Callable[[], Mapping[int, str]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[InfoMetricFamily]:
+        family = InfoMetricFamily(
+            "gamekeeper_profile",
+            "Hash of the profile that judges what comes in a partition.",
+            labels=["partition"],
+        )
+        for partition, profile in self._read().items():
+            family.add_metric([str(partition)], {"profile": profile})
         yield family

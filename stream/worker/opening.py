@@ -55,7 +55,7 @@ class Item:
 
 @dataclass(slots=True)
 class Records:
-    """Records of a micro-batch, of which no account is on two partitions, decoded.
+    """Records of a micro-batch, decoded, of which no account has two homes (see `engines`).
 
     `events` are the Faust events that they came as, `rows` counts their queries.
     """
@@ -130,7 +130,7 @@ class Part:
 
 
 def parts(
-    records: Records, store: Store, open_: Open, watches: Callable[[str], bool]
+    records: Records, store: Store, open_: Open, watches: Callable[[Item], bool]
 ) -> Iterator[Records]:
     """Cut records by account and open the accounts; each part is to be done before the next.
 
@@ -142,7 +142,7 @@ def parts(
     part = Part(store)
     part.records = _unread(records)
     for key, items in accounts.items():
-        if not watches(key[1]):
+        if not watches(items[0]):
             part.records.add(items)
             continue
         try:

@@ -70,6 +70,7 @@ class ReaderThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # as
             }
             if known:  # else nothing was read since the restore
                 await commit(known)
+                tenures.committed.update({tp.partition: at.offset for tp, at in known.items()})
 
         consumer.commit = with_life
 

@@ -6,9 +6,10 @@ skipped or a dead letter; one account's fault touches no other account.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -19,7 +20,8 @@ from gamekeeper.schemas.event import check_key, decode_event, event_key
 from gamekeeper.schemas.order import decode_order, is_order
 from gamekeeper.schemas.verdict import encode_verdict
 from gamekeeper.stream.worker.account_rows import Entry, Get, Row
-from gamekeeper.stream.worker.dead_letters import DeadLetter, explain, reason_class
+from gamekeeper.stream.worker.dead_letters import DeadLetter, letter_of
+from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.opening import Item, Records, parts
 from gamekeeper.stream.worker.store import Store
@@ -59,16 +61,16 @@ def _plainly(get: Get) -> Get:
 
 
 class Scorer:
-    """Applies records to the accounts of an engine.
+    """Applies records to the accounts of engines.
 
     `get` reads rows from the local store; inside `current(event)` it does so in the event's
     partition.
     """
 
     def __init__(
-        self, engine: Engine, store: Store, get: Get, current: Current, metrics: Metrics
+        self, engines: Engines, store: Store, get: Get, current: Current, metrics: Metrics
     ) -> None:
-        self._engine = engine
+        self._engines = engines
         self._store = store
         self._get = get
         self._current = current
@@ -96,18 +98,33 @@ class Scorer:
             yield records
 
     def featurize(self, records: Records) -> None:
-        """Run the profile's networks, once for all; touches no state, so any thread may do it."""
-        try:
-            arrivals = self._engine.featurized([item.arrival for item in records.items])
-        except Exception as error:  # scoring will find out which event it is
-            log.error("featurizing failed", events=len(records.items), exc_info=error)
-            return
-        for item, arrival in zip(records.items, arrivals, strict=True):
-            item.arrival = arrival
+        """Run the profiles' networks, once for all; touches no state, so any thread may do it."""
+        for engine, items in self._ruled(records.items):
+            try:
+                arrivals = engine.featurized([item.arrival for item in items])
+            except Exception as error:  # scoring will find out which event it is
+                log.error("featurizing failed", events=len(items), exc_info=error)
+                continue
+            for item, arrival in zip(items, arrivals, strict=True):
+                item.arrival = arrival
+
+    def _ruled(self, items: Iterable[Item]) -> list[tuple[Engine, list[Item]]]:
+        """Sort records by the engines that rule them; nearly always one."""
+        found: dict[str, tuple[Engine, list[Item]]] = {}
+        for item in items:
+            engine = self._engines.of(item.arrival.source)
+            found.setdefault(engine.profile.hash, (engine, []))[1].append(item)
+        return list(found.values())
+
+    def watches(self, arrival: Arrival) -> bool:
+        """Say whether the profile that rules an event is meant for its model."""
+        return self._engines.of(arrival.source).profile.watches(arrival.event.model)
 
     def parts(self, records: Records) -> Iterator[tuple[Records, Scored]]:
         """Apply the records, in parts that fit into memory; each is to be saved before the next."""
-        for part in parts(records, self._store, self._open, self._engine.profile.watches):
+        for part in parts(
+            records, self._store, self._open, lambda item: self.watches(item.arrival)
+        ):
             yield part, self._score(part)
 
     def _score(self, records: Records) -> Scored:
@@ -132,7 +149,7 @@ class Scorer:
 
     def _news(self, key: Key, items: list[Item]) -> list[Item]:
         """Leave out what had been applied before a crash."""
-        if not self._engine.profile.watches(key[1]):
+        if not self.watches(items[0].arrival):
             return items
         offset = self._store.hot(key).offset
         if items[0].arrival.source.offset > offset:
@@ -163,18 +180,19 @@ class Scorer:
 
     def _apply(self, accounts: dict[Key, list[Item]]) -> Scored:
         """Score all events at once; what is raised leaves the accounts in an undefined state."""
-        arrivals = [item.arrival for items in accounts.values() for item in items]
-        scored = Scored(outcomes=self._engine.process(arrivals))
+        scored = Scored()
+        for engine, items in self._ruled(chain.from_iterable(accounts.values())):
+            scored.outcomes += engine.process([item.arrival for item in items])
         scored.verdicts = _encoded(scored.outcomes)
         for key, items in accounts.items():
-            scored.rows += self._rows(key, items[-1].arrival.source)
+            scored.rows += self._rows(key, items[-1].arrival)
         return scored
 
-    def _rows(self, key: Key, source: Source) -> list[Row]:
-        if not self._engine.profile.watches(key[1]):
+    def _rows(self, key: Key, last: Arrival) -> list[Row]:
+        if not self.watches(last):
             return []
         entry = self._store.hot(key)
-        entry.offset = source.offset
+        entry.offset = last.source.offset
         return list(entry.rows())
 
     def _isolate(self, accounts: dict[Key, list[Item]]) -> Scored:
@@ -198,10 +216,10 @@ class Scorer:
         self._replay(key, items[0], [])
         for item in items:
             try:
-                _encoded(self._engine.process([item.arrival]))
+                _encoded(self._process([item]))
             except Exception as error:  # noqa: BLE001  # the dead letter tells it
                 log.error("an event cannot be scored", error=repr(error), **_where(item.event))
-                letters.append(_letter(item.event, error))
+                letters.append(letter_of(item.event, error))
                 self._replay(key, items[0], good)
             else:
                 good.append(item)
@@ -211,17 +229,22 @@ class Scorer:
         except Exception as error:  # the state itself cannot be written
             log.error("an account cannot be stored", exc_info=error, **_where(items[-1].event))
             self._store.forget(key)
-            return Scored(letters=[_letter(item.event, error) for item in items])
+            return Scored(letters=[letter_of(item.event, error) for item in items])
         scored.letters = letters
         return scored
 
     def _replay(self, key: Key, first: Item, good: list[Item]) -> None:
         """Bring back the account from its rows and apply again what could be applied."""
         self._store.forget(key)
-        if self._engine.profile.watches(key[1]):
+        if self.watches(first.arrival):
             self._open(key, first)
         if good:
-            self._engine.process([item.arrival for item in good])
+            self._process(good)
+
+    def _process(self, items: list[Item]) -> list[Outcome]:
+        """Let the engine that rules one account's records take them."""
+        engine = self._engines.of(items[0].arrival.source)
+        return engine.process([item.arrival for item in items])
 
 
 def _read(event: Any) -> Item:
@@ -236,7 +259,7 @@ def _read_or_letter(event: Any) -> Item | DeadLetter:
     try:
         return _read(event)
     except Exception as error:  # noqa: BLE001  # any fault in a record is that record's
-        return _letter(event, error)
+        return letter_of(event, error)
 
 
 def _encoded(outcomes: list[Outcome]) -> list[tuple[bytes, bytes]]:
@@ -245,19 +268,6 @@ def _encoded(outcomes: list[Outcome]) -> list[tuple[bytes, bytes]]:
         for outcome in outcomes
         for verdict in outcome.verdicts
     ]
-
-
-def _letter(event: Any, error: Exception) -> DeadLetter:
-    message = event.message
-    return DeadLetter(
-        event.key,
-        event.value,
-        message.topic,
-        message.partition,
-        message.offset,
-        reason_class(error),
-        *explain(error),
-    )
 
 
 def _where(event: Any) -> dict[str, Any]:

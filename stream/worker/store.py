@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from gamekeeper.detectors.engine import Engine, Key, Source
+from gamekeeper.detectors.engine import Key, Source
 from gamekeeper.stream.worker.account_rows import Entry, Get, header_key
 from gamekeeper.stream.worker.changelog import Tenure
+from gamekeeper.stream.worker.engines import Engines
 
 
 class Store:
-    """The hot accounts of an engine, least recently used first out; the others are rows.
+    """The hot accounts of engines, least recently used first out; the others are rows.
 
     `limit` bounds the hot accounts after `evict()`, and `max_bytes` what they hold in memory, but
     for the one used last. Before an account is opened or grows, `make_room()` keeps the bound.
@@ -19,9 +20,9 @@ class Store:
     """
 
     def __init__(
-        self, engine: Engine, limit: int, max_bytes: int, tenures: Mapping[int, Tenure]
+        self, engines: Engines, limit: int, max_bytes: int, tenures: Mapping[int, Tenure]
     ) -> None:
-        self._engine = engine
+        self._engines = engines
         self._tenures = tenures
         self._limit = limit
         self.max_bytes = max_bytes
@@ -41,11 +42,13 @@ class Store:
         """Make the account hot, from its rows if it has any.
 
         An account that was hot for another partition is rebuilt: producers that disagree about
-        an account's partition get one state per partition. Raises `StateError` where rows
-        cannot be read; `renew()` is what then helps.
+        an account's partition get one state per partition. So is one that was hot under another
+        profile: what it learnt is to be saved by then. Raises `StateError` where rows cannot be
+        read; `renew()` is what then helps.
         """
         entry = self._entries.get(key)
-        if entry is None or entry.partition != source.partition:
+        home = source.partition, self._engines.of(source).profile.hash
+        if entry is None or (entry.partition, entry.profile) != home:
             entry = self._entry(key, source)
             stored = get(header_key(key))
             if stored is not None:
@@ -63,14 +66,14 @@ class Store:
         return entry
 
     def _entry(self, key: Key, source: Source) -> Entry:
-        return Entry(key, self._engine.profile, source, self._tenures[source.partition])
+        return Entry(key, self._engines.of(source).profile, source, self._tenures[source.partition])
 
     def _put(self, entry: Entry) -> None:
         self.forget(entry.key)
         entry.weigh()
         self.bytes += entry.bytes
         self._entries[entry.key] = entry
-        self._engine.accounts[entry.key] = entry.account
+        self._engines.accounts[entry.key] = entry.account
 
     def hot(self, key: Key) -> Entry:
         """Give an account that is hot."""
@@ -81,7 +84,7 @@ class Store:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self.bytes -= entry.bytes
-            self._engine.accounts.pop(key, None)
+            self._engines.accounts.pop(key, None)
 
     def make_room(self, more: int) -> None:
         """Drop the least recently used accounts until `more` bytes fit beside the others.
@@ -108,6 +111,6 @@ class Store:
     def clear(self) -> None:
         """Drop all hot accounts, as when partitions change hands."""
         self._entries.clear()
-        self._engine.accounts.clear()
+        self._engines.accounts.clear()
         self._used.clear()
         self.bytes = 0

@@ -7,24 +7,25 @@ after that.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import structlog
 
-from gamekeeper.schemas.errors import BrokerError
 from gamekeeper.stream.kafka import Settings, reaches, topic_ids
+from gamekeeper.stream.worker import rulings
 from gamekeeper.stream.worker.account_rows import Row
+from gamekeeper.stream.worker.asking import ask
 from gamekeeper.stream.worker.changelog import FENCE, Tenure, epoch_of, fence, stored
-from gamekeeper.stream.worker.lives import ROW, Beginning, Log, begin, decoded, encoded
+from gamekeeper.stream.worker.engines import Engines
+from gamekeeper.stream.worker.lives import ROW, Beginning, Life, Log, begin, decoded, encoded
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.outbox import Outbox
+from gamekeeper.stream.worker.profiles import Profiles
+from gamekeeper.stream.worker.rulings import Rulings
 
 log = structlog.get_logger("gamekeeper.stream")
-
-ASK_AGAIN = 1.0  # seconds
 
 T = TypeVar("T")
 
@@ -32,29 +33,42 @@ T = TypeVar("T")
 class Tenures:
     """The partitions that this worker has taken over; `held` has them by number.
 
-    `topic` is the id of the topic that is read, empty where the broker has none.
+    `topic` is the id of the topic that is read, empty where the broker has none; `committed` has
+    the offsets that were committed since.
     """
 
     def __init__(
-        self, app: Any, table: Any, settings: Settings, outbox: Outbox, metrics: Metrics
+        self,
+        app: Any,
+        table: Any,
+        settings: Settings,
+        outbox: Outbox,
+        metrics: Metrics,
+        profiles: Profiles,
+        engines: Engines,
     ) -> None:
         self._app = app
         self._table = table
         self._settings = settings
         self._outbox = outbox
         self._metrics = metrics
+        self._profiles = profiles
+        self._engines = engines
         self._epochs: dict[int, int] = {}
         self._begun: dict[Any, tuple[int | None, Beginning]] = {}
         self._restored = False
         self.held: dict[int, Tenure] = {}
         self.topic = ""
+        self.committed: dict[int, int] = {}
 
     def clear(self) -> None:
         """Let go of all partitions."""
         self._restored = False
-        self._epochs.clear()
+        self._epochs = {}  # another one, by which who is waiting for the broker sees it
         self._begun.clear()
         self.held.clear()
+        self.committed.clear()
+        self._profiles.clear()
 
     async def take(self, marks: Mapping[Any, int], owns: Any) -> None:
         """Begin tenures of the changelog's partitions whose marks lie at these offsets.
@@ -106,18 +120,24 @@ class Tenures:
 
         `lives` are the topic's ids that were committed with it, empty where none was: an offset of
         another topic does not count. `firsts` and `ends` ask the broker for the offsets of
-        partitions. Nothing is decided before state is restored.
+        partitions. Nothing is decided before state is restored, nor where the partitions are let
+        go meanwhile.
         """
+        epochs = self._epochs
         places = [
             place
             for place in committed
-            if place.topic == self._settings.topics.queries and place.partition in self._epochs
+            if place.topic == self._settings.topics.queries and place.partition in epochs
         ]
         if not self._restored or not places:
             return {}
         news = [each for each in places if self._news(each, committed[each])]
         if news:
-            await self._begin(news, committed, lives, await firsts(*news), await ends(*news))
+            await self._begin(
+                epochs, news, committed, lives, await firsts(*news), await ends(*news)
+            )
+        if self._epochs is not epochs:
+            return {}
         return {each: self._begun[each][1].offset for each in places}
 
     def _news(self, place: Any, committed: int | None) -> bool:
@@ -125,6 +145,7 @@ class Tenures:
 
     async def _begin(
         self,
+        epochs: Mapping[int, int],
         places: Iterable[Any],
         committed: Mapping[Any, int | None],
         lives: Mapping[Any, str],
@@ -133,41 +154,65 @@ class Tenures:
     ) -> None:
         topic = self._settings.topics.queries
         self.topic = (await self._ask(topic_ids, [topic])).get(topic, "")
-        rows = []
+        rows, found = [], {}
         for place in places:
-            partition = place.partition
+            partition, epoch = place.partition, epochs[place.partition]
             counts = not self.topic or lives.get(place, "") in ("", self.topic)
             at = committed[place] if counts else None
-            epoch = self._epochs[partition]
-            row = stored(self._table.data.read(partition, ROW))
-            noted = decoded(row.data if row else None)
-            end = ends[place]
-            if at is not None and at > end and await self._ask(reaches, topic, partition, at):
-                end = at
-            found = Log(self.topic, at, firsts[place], end)
-            begun = begin(noted, found, epoch)
-            if begun.told:
-                log.error(
-                    begun.told,
-                    topic=topic,
-                    partition=partition,
-                    committed=committed[place],
-                    reading_from=begun.offset,
-                    lost=begun.lost,
-                )
-                self._metrics.unread.inc(begun.lost)
+            noted, begun = await self._beginning(place, epoch, at, firsts[place], ends[place])
             if begun.life != noted:
                 rows.append(Row("life", partition, ROW, encoded(begun.life), epoch))
+            ruled, ruling = await self._ruling(partition, begun)
+            if ruled != ruling:
+                note = rulings.encoded(ruling)
+                rows.append(Row("profile", partition, rulings.ROW, note, epoch))
+            found[place] = begun, ruling
+        if self._epochs is not epochs:
+            return
+        for place, (begun, ruling) in found.items():
             self._begun[place] = committed[place], begun
-            self.held[partition] = Tenure(epoch, begun.life.number)
+            self.held[place.partition] = Tenure(epochs[place.partition], begun.life.number)
+            self._engines.rulings[place.partition] = ruling
+        self._profiles.begun()
         if rows:
-            self._outbox.keep(await self._outbox.write(rows))
+            written = await self._outbox.write(rows)
+            if self._epochs is epochs:
+                self._outbox.keep(written)
+
+    async def _beginning(
+        self, place: Any, epoch: int, committed: int | None, first: int, end: int
+    ) -> tuple[Life | None, Beginning]:
+        """Give what is noted of the topic's life, and decide where to read on; say what is odd."""
+        topic, partition = self._settings.topics.queries, place.partition
+        row = stored(self._table.data.read(partition, ROW))
+        noted = decoded(row.data if row else None)
+        if (
+            committed is not None
+            and committed > end
+            and await self._ask(reaches, topic, partition, committed)
+        ):
+            end = committed
+        begun = begin(noted, Log(self.topic, committed, first, end), epoch)
+        if begun.told:
+            log.error(
+                begun.told,
+                topic=topic,
+                partition=partition,
+                committed=committed,
+                reading_from=begun.offset,
+                lost=begun.lost,
+            )
+            self._metrics.unread.inc(begun.lost)
+        return noted, begun
+
+    async def _ruling(self, partition: int, begun: Beginning) -> tuple[Rulings | None, Rulings]:
+        """Give what is noted of the profiles that rule a partition, and what is to be noted."""
+        row = stored(self._table.data.read(partition, rulings.ROW))
+        noted = rulings.decoded(row.data if row else None)
+        life = begun.life.number
+        if noted is None:
+            return None, await self._profiles.first(life)
+        return noted, noted.since(life, begun.offset)
 
     async def _ask(self, what: Callable[..., T], *about: Any) -> T:
-        """Ask the broker until it answers."""
-        while True:
-            try:
-                return await asyncio.to_thread(what, self._settings, *about)
-            except BrokerError as error:
-                log.warning("waiting for the broker", error=str(error))
-                await asyncio.sleep(ASK_AGAIN)
+        return await ask(self._settings, what, *about)

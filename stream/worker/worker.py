@@ -22,18 +22,21 @@ from typing import Any
 
 import structlog
 
-from gamekeeper.detectors.engine import Engine, patience
+from gamekeeper.detectors.engine import Engine
 from gamekeeper.schemas.event import QueryEvent, event_key
+from gamekeeper.schemas.order import is_profile_order
 from gamekeeper.schemas.scores import encode_scores
 from gamekeeper.schemas.verdict import Verdict
 from gamekeeper.stream.kafka import Settings
 from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.batching import Batches, current
 from gamekeeper.stream.worker.changelog import stored
+from gamekeeper.stream.worker.engines import Engines, Home
 from gamekeeper.stream.worker.expiry import Expiry
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.opening import Records
 from gamekeeper.stream.worker.outbox import Outbox
+from gamekeeper.stream.worker.profiles import Profiles
 from gamekeeper.stream.worker.scoring import Scored, Scorer
 from gamekeeper.stream.worker.store import Store
 from gamekeeper.stream.worker.tenures import Tenures
@@ -42,6 +45,7 @@ log = structlog.get_logger("gamekeeper.stream")
 
 MAX_BATCH_BYTES = 16 * 2**20
 COMMIT_SECONDS = 5.0
+LOOK_SECONDS = 0.1
 # A broker answers a fetch after 1.5 s at the latest, also where there is nothing to be read: three
 # of these, and a little more, are silence, however short the session is.
 SHORTEST_SILENCE = 5.0
@@ -59,20 +63,19 @@ class Watcher:
     ) -> None:
         self._app = app
         self._settings = settings
-        self._engine = engine
-        self._watches = engine.profile.watches
-        self._features = engine.profile.features
+        self._engines = engines = Engines(engine)
         self._metrics = metrics
         self._outbox = Outbox(app, table, settings.topics)
-        self.tenures = Tenures(app, table, settings, self._outbox, metrics)
-        self._store = Store(engine, settings.hot_accounts, settings.hot_bytes, self.tenures.held)
+        self._profiles = Profiles(settings, engines, metrics)
+        self.tenures = Tenures(app, table, settings, self._outbox, metrics, self._profiles, engines)
+        self._store = Store(engines, settings.hot_accounts, settings.hot_bytes, self.tenures.held)
         self._scorer = Scorer(
-            engine, self._store, lambda key: stored(table.data.get(key)), current, metrics
+            engines, self._store, lambda key: stored(table.data.get(key)), current, metrics
         )
         self._expiry = Expiry(
             table.data,
             self.tenures.held,
-            patience(engine.profile.policy),
+            engines.patience,
             self._store.__contains__,
         )
         self._batches: Batches | None = None
@@ -96,7 +99,7 @@ class Watcher:
             max_bytes=MAX_BATCH_BYTES,
             pause=self._settings.batch_wait_ms / 1000,
         )
-        log.info("watching", topic=self._settings.topics.queries, profile=self._engine.profile.hash)
+        log.info("watching", topic=self._settings.topics.queries)
         async with batches as self._batches:
             while (events := await batches.take()) and not self._closing:
                 self._running = asyncio.create_task(self._work(events))
@@ -122,7 +125,11 @@ class Watcher:
         events = [event for event in events if event.message.generation_id == generation]
         if any(event.message.partition not in self.tenures.held for event in events):
             raise LostPartitionsError  # before they were taken over
-        for part in _parts(events):
+        while self._profiles.obstacle() is not None:
+            if self._leaving or self._closing:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+        for part in _parts(await self._obey(events, generation), self._engines.home):
             for records in self._scorer.read(part):
                 if self._leaving or self._closing:
                     return  # what is left comes again, here or elsewhere
@@ -131,9 +138,28 @@ class Watcher:
         if self._expiry.due():
             await self._expire(generation)
 
+    async def _obey(self, events: list[Any], generation: int) -> list[Any]:
+        """Take the orders to take profiles out of the events, and make safe what they lead to.
+
+        Which profile rules an event follows from its offset, so that orders may be looked at before
+        the events that they lie among.
+        """
+        self._engines.forget(self.tenures.committed)
+        orders = [event for event in events if is_profile_order(event.value)]
+        if not orders:
+            return events
+        decided = await self._profiles.decide(orders)
+        scored = Scored(
+            letters=decided.letters, rows=self._profiles.rows(decided, self.tenures.held)
+        )
+        await self._settle(Records(orders), scored, generation)
+        self._profiles.take(decided)
+        known = {id(order) for order in orders}
+        return [event for event in events if id(event) not in known]
+
     async def _take(self, records: Records, generation: int) -> None:
         """Bring records from events to acknowledgements, as many accounts at once as fit."""
-        if self._engine.featurizers:
+        if self._engines.networks():
             await self._aside(self._scorer.featurize, records)
         parts = self._scorer.parts(records)
         while part := await self._aside(next, parts, None):
@@ -223,7 +249,7 @@ class Watcher:
         metrics = self._metrics
         metrics.batch.observe(len(events))
         # Events of other models are neither applied nor at fault: they were let through.
-        outcomes = [each for each in scored.outcomes if self._watches(each.arrival.event.model)]
+        outcomes = [each for each in scored.outcomes if self._scorer.watches(each.arrival)]
         metrics.events.labels("applied").inc(len(outcomes))
         metrics.events.labels("skipped").inc(scored.skipped)
         metrics.events.labels("dead").inc(len(scored.letters))
@@ -232,7 +258,8 @@ class Watcher:
         for outcome in outcomes:
             metrics.queries.inc(len(outcome.arrival.event))
             if outcome.statistics:  # not an order
-                for feature in self._features.difference(outcome.arrival.features or ()):
+                profile = self._engines.of(outcome.arrival.source).profile
+                for feature in profile.features.difference(outcome.arrival.features or ()):
                     metrics.featureless.labels(feature).inc()
             for verdict in outcome.verdicts:
                 metrics.verdicts.labels(verdict.detector, verdict.activity).inc()
@@ -278,6 +305,7 @@ class Watcher:
         """Finish the running part and begin no other."""
         self._closing = True
         await self.release()
+        self._profiles.close()
         self._thread.shutdown(wait=False)
 
     def obstacle(self) -> str | None:
@@ -288,6 +316,8 @@ class Watcher:
             return "partitions are changing hands"
         if not self._app.tables.actives_ready:
             return "state is being restored"
+        if (missing := self._profiles.obstacle()) is not None:
+            return missing
         silence = max(self._settings.session_timeout, SHORTEST_SILENCE)
         unheard: str | None = self._app.consumer.unheard(self._settings.topics.queries, silence)
         if unheard is None and self._outbox.unanswered() > silence:
@@ -317,15 +347,15 @@ def _tell_of(verdict: Verdict) -> None:
     )
 
 
-def _parts(events: list[Any]) -> Iterator[list[Any]]:
-    """Split events so that in each part no key is on two partitions; nearly always one part."""
+def _parts(events: list[Any], home_of: Callable[[int, int], Home]) -> Iterator[list[Any]]:
+    """Split events so that in each part no key has two homes; nearly always one part."""
     while events:
-        homes: dict[bytes | None, int] = {}
+        homes: dict[bytes | None, Home] = {}
         part: list[Any] = []
         rest: list[Any] = []
         for event in events:
-            partition = event.message.partition
-            home = homes.setdefault(event.key, partition)
-            (part if home == partition else rest).append(event)
+            own = home_of(event.message.partition, event.message.offset)
+            home = homes.setdefault(event.key, own)
+            (part if home == own else rest).append(event)
         yield part
         events = rest

@@ -88,6 +88,7 @@ class Bench:
             "GAMEKEEPER_TOPIC_VERDICTS": f"verdicts-{suffix}",
             "GAMEKEEPER_TOPIC_SCORES": f"scores-{suffix}",
             "GAMEKEEPER_TOPIC_DEAD_LETTERS": f"dead-letters-{suffix}",
+            "GAMEKEEPER_TOPIC_PROFILES": f"profiles-{suffix}",
             "GAMEKEEPER_DATA_DIR": tempfile.mkdtemp(prefix="gamekeeper-bench-"),
             "GAMEKEEPER_PARTITIONS": str(PARTITIONS),
             "GAMEKEEPER_SESSION_TIMEOUT": "6",

@@ -104,7 +104,8 @@ def test_metrics_are_told_as_they_are_served() -> None:
     """What Prometheus reads of a worker is what the page names."""
     served = re.findall(rb"^# TYPE (gamekeeper_\w+) (?!gauge\n.*_created)", Metrics().text(), re.M)
     names = {name.decode() for name in served if not name.endswith(b"_created")}
-    assert named(FACTS["metrics"]()) - {"metric"} == names | {"gamekeeper_consumer_lag"}
+    read = {"gamekeeper_consumer_lag", "gamekeeper_profile_info"}
+    assert named(FACTS["metrics"]()) - {"metric"} == names | read
 
 
 def test_alerts_watch_metrics_that_there_are() -> None:

@@ -20,6 +20,7 @@ from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tensor import Tensor
 from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.changelog import Stored, Tenure
+from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.store import Store
 
 KEY: Key = ("alice", "digits")
@@ -86,7 +87,7 @@ class Run:
         self.engine = Engine(made_of or profile())
         tenure = Tenure(next(EPOCHS) if epoch is None else epoch, life)
         tenures = dict.fromkeys((0, 1), tenure)
-        self.store = Store(self.engine, limit, max_bytes, tenures)
+        self.store = Store(Engines(self.engine), limit, max_bytes, tenures)
 
     def take(self, batch: list[Arrival]) -> tuple[list[str], list[Row]]:
         """Apply what is new of a batch; return its statistics and the rows to be written."""

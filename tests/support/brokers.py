@@ -159,9 +159,9 @@ class Names:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The settings' variables that give the four topics and the app the test's own names."""
+        """The settings' variables that give the five topics and the app the test's own names."""
         topics = {
             f"GAMEKEEPER_TOPIC_{kind.upper().replace('-', '_')}": self(kind)
-            for kind in ("queries", "verdicts", "scores", "dead-letters")
+            for kind in ("queries", "verdicts", "scores", "dead-letters", "profiles")
         }
         return {"GAMEKEEPER_APP_ID": self.app, **topics}

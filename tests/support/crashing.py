@@ -192,6 +192,7 @@ def _names(topic: str, kind: str) -> dict[str, str]:
         "GAMEKEEPER_TOPIC_VERDICTS": f"verdicts-{kind}-{topic}",
         "GAMEKEEPER_TOPIC_SCORES": f"scores-{kind}-{topic}",
         "GAMEKEEPER_TOPIC_DEAD_LETTERS": f"dead-letters-{kind}-{topic}",
+        "GAMEKEEPER_TOPIC_PROFILES": f"profiles-{kind}-{topic}",
     }
 
 

@@ -134,19 +134,77 @@ def restored(engine: Engine, other: Profile) -> Engine:
     return again
 
 
-def test_another_profile_closes_the_findings_of_the_last_one_and_opens_its_own():
-    """No finding has verdicts of two profiles, and the account's queries are counted on."""
+def test_another_profile_goes_on_with_the_findings_of_detectors_that_it_leaves_as_they_are():
+    """Another threshold, too: the finding stands, and its next verdict is the new profile's."""
     old, new = profile(), profile(name="new", threshold=0.7)
     engine = Engine(old)
     [opened] = run(engine, arrivals([(1, 0), (0, 0)]))
-    closed, again = run(restored(engine, new), arrivals([(1, 0)], start=2))
+    again = restored(engine, new)
+    assert run(again, arrivals([(0, 0), (1, 0)], start=2)) == []
+    [escalated] = run(again, arrivals([(3, 0)], start=4))
+    assert (escalated.activity, escalated.finding) == ("update", opened.finding)
+    assert (escalated.profile, escalated.threshold) == (new.hash, 0.7)
+    assert (escalated.queries, escalated.first_time) == (5, 0)
+    order = CloseOrder(account="ada", model="digits", finding=opened.finding, time=9)
+    [closed] = run(again, [Arrival(order, Source("queries", 0, 5))])
+    assert (closed.profile, closed.finding) == (new.hash, opened.finding)
+    assert len({opened.id, escalated.id, closed.id}) == 3
+
+
+@pytest.mark.parametrize("hashes", ["ab", "aba", "abab"])
+def test_profiles_that_take_turns_open_nothing_again(hashes: str):
+    """However often the profile changes, an episode is one finding."""
+    turns = {"a": profile(), "b": profile(name="new", threshold=0.7)}
+    engine = Engine(turns["a"])
+    verdicts = run(engine, arrivals([(1, 1)]))
+    for start, each in enumerate(hashes, 1):
+        engine = restored(engine, turns[each])
+        verdicts += run(engine, arrivals([(1, 1)], start=start))
+    assert [each.activity for each in verdicts] == ["create", "create"]
+
+
+def test_a_detector_with_other_options_has_its_finding_closed_and_opens_its_own():
+    """It begins anew and knows nothing of the other's; the account's queries are counted on."""
+    old = profile()
+    other = DetectorProfile(detector="echo", options={"warm": 1}, threshold=0.5)
+    new = msgspec.structs.replace(old, detectors=(other, old.detectors[1]))
+    engine = Engine(old)
+    opened, kept = run(engine, arrivals([(1, 1), (0, 0)]))
+    again = restored(engine, new)
+    [closed] = run(again, arrivals([(1, 1)], start=2))
     assert (closed.activity, closed.reason, closed.finding) == ("close", "profile", opened.finding)
     assert (closed.profile, closed.threshold, closed.statistic) == (old.hash, 0.5, 1.0)
     assert closed.evidence == {"profile": new.hash}
-    assert (closed.queries, again.queries, again.first_time) == (2, 3, 0)
-    assert again.profile == new.hash
-    assert again.finding != opened.finding
-    assert len({opened.id, closed.id, again.id}) == 3
+    assert (closed.queries, closed.agreeing) == (2, ("echo-2",))
+    [reopened] = run(again, arrivals([(1, 1)], start=3))
+    assert (reopened.profile, reopened.queries) == (new.hash, 4)
+    assert reopened.finding not in (opened.finding, kept.finding)
+    assert len({opened.id, closed.id, reopened.id}) == 3
+
+
+def test_a_profile_whose_alarms_reset_takes_no_finding_over():
+    """There a finding lasts no longer than its query: one that stood would hide the next ones."""
+    engine = Engine(profile())
+    [opened] = run(engine, arrivals([(1, 0)]))
+    again = restored(engine, profile(Policy(mode="reset")))
+    closed, reopened = run(again, arrivals([(1, 0)], start=1))
+    assert (closed.reason, closed.finding) == ("profile", opened.finding)
+    assert reopened.activity == "create"
+
+
+def test_a_header_of_an_earlier_build_is_carried_over_too():
+    """What was stored before findings were carried over names its setups, and is read as it is."""
+    old, new = profile(), profile(name="new", threshold=0.7)
+    setup = old.setup(old.detectors[0])
+    standing = ["0b5e", 1.0, 1, 0, old.hash, 0.5]
+    parts = {name: [setup, b"", standing] for name in ("echo", "echo-2")}
+    again = Engine(new)
+    again.accounts["ada", "digits"] = Account(new)
+    again.accounts["ada", "digits"].load(msgspec.msgpack.encode([1, 7, 0, parts]), [])
+    verdicts = run(again, arrivals([(3, 0)], start=7))
+    assert [(each.activity, each.finding, each.query) for each in verdicts] == [
+        ("update", "0b5e", 7)
+    ]
 
 
 def test_the_same_profile_goes_on_with_its_findings():

@@ -11,6 +11,7 @@ import pytest
 from gamekeeper.replay.traces import Wanted, record
 from gamekeeper.schemas.errors import BrokerError, TraceError
 from gamekeeper.schemas.event import encode_event
+from gamekeeper.schemas.order import CloseOrder, ProfileOrder, encode_order
 from gamekeeper.stream.kafka import Settings
 from support.processes import spawned
 from support.traces import events, send, sorted_rows, write_trace
@@ -46,6 +47,24 @@ def test_invalid_events_are_counted_and_named(settings: Settings, tmp_path: Path
     expected = write_trace(tmp_path / "b.parquet", made, trace="t")
     columns = ["account", "query", "event", "row", "tensor", "label", "trace"]
     assert sorted_rows(out).select(columns).equals(sorted_rows(expected).select(columns))
+
+
+def test_orders_are_no_queries_of_a_trace(settings: Settings, tmp_path: Path) -> None:
+    """Orders lie among the queries, and are neither recorded nor reported."""
+    first, second = events(accounts=1, each=2)
+    order = ProfileOrder(app="gamekeeper", profile="0123456789abcdef", time=1)
+    close = CloseOrder(account=first.account, model=first.model, finding="f", time=1)
+    send(
+        settings,
+        settings.topics.queries,
+        *[first, encode_order(order), encode_order(close), second],
+    )
+    said: list[str] = []
+    wanted = Wanted(until_idle=1.5)
+    recorded = record(
+        settings, settings.topics.queries, tmp_path / "a.parquet", wanted, skipped=said.append
+    )
+    assert (recorded.events, recorded.invalid, said) == (2, 0, [])
 
 
 def test_accounts_and_kind(settings: Settings, tmp_path: Path) -> None:

@@ -41,16 +41,19 @@ def described(settings: Settings, topic: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_makes_all_topics_once(settings: Settings) -> None:
-    """Apply makes five topics as planned; a second one finds nothing to do."""
-    assert acts(settings) == ["create"] * 5
-    assert [step.act for step in apply(settings)] == ["create"] * 5
-    assert acts(settings) == ["keep"] * 5
-    assert [step.act for step in apply(settings)] == ["keep"] * 5
+    """Apply makes six topics as planned; a second one finds nothing to do."""
+    assert acts(settings) == ["create"] * 6
+    assert [step.act for step in apply(settings)] == ["create"] * 6
+    assert acts(settings) == ["keep"] * 6
+    assert [step.act for step in apply(settings)] == ["keep"] * 6
     partitions, config = described(settings, settings.topics.verdicts)
     assert partitions == 3
     assert config["cleanup.policy"] == "compact"
     partitions, config = described(settings, settings.changelog)
     assert partitions == 3
+    assert config["cleanup.policy"] == "compact"
+    partitions, config = described(settings, settings.topics.profiles)
+    assert partitions == 1
     assert config["cleanup.policy"] == "compact"
     _, config = described(settings, settings.topics.queries)
     assert int(config["max.message.bytes"]) > 8 * 1024 * 1024
@@ -70,7 +73,7 @@ def test_makes_only_what_is_missing(settings: Settings) -> None:
                 }
             }
         )
-    assert acts(settings) == ["create", "keep", "create", "create", "create"]
+    assert acts(settings) == ["create", "keep", "create", "create", "create", "create"]
 
 
 def test_never_shrinks(settings: Settings) -> None:
@@ -91,14 +94,14 @@ def test_grows_and_warns(settings: Settings, broker: brokers.Broker) -> None:
     apply(settings)
     more = msgspec.structs.replace(settings, partitions=4)
     steps = plan(more)
-    assert [step.act for step in steps] == ["grow", "warn", "grow", "grow", "grow", "grow"]
+    assert [step.act for step in steps] == ["grow", "warn", *["grow"] * 3, "keep", "grow"]
     assert "re-keys accounts" in steps[1].detail
     if isinstance(broker, EmbeddedBroker):
         with pytest.raises(BrokerError, match="this broker cannot do that"):
             apply(more)
         return
     apply(more)
-    assert acts(more) == ["keep"] * 5
+    assert acts(more) == ["keep"] * 6
     assert described(more, more.topics.queries)[0] == 4
 
 
@@ -106,10 +109,10 @@ def test_mends_settings(settings: Settings, broker: brokers.Broker) -> None:
     """A changelog that expires instead of being compacted is found and mended."""
     with admin(settings) as client:
         client.create_topics({settings.changelog: {"num_partitions": 3, "replication_factor": 1}})
-    assert acts(settings) == ["create"] * 4 + ["configure"]
+    assert acts(settings) == ["create"] * 5 + ["configure"]
     apply(settings)
     if not isinstance(broker, EmbeddedBroker):  # it says yes to a change of settings, no more
-        wait_for(lambda: acts(settings) == ["keep"] * 5)  # Kafka answers before it is in effect
+        wait_for(lambda: acts(settings) == ["keep"] * 6)  # Kafka answers before it is in effect
 
 
 def test_warns_of_missing_copies(settings: Settings) -> None:
@@ -126,11 +129,11 @@ def test_command_plans_and_applies(settings: Settings, environ: dict[str, str]) 
     options = ["--partitions", "2", "--replication", "1"]
     shown = run.invoke(command, ["plan", *options])
     assert shown.exit_code == 0, shown.output
-    assert shown.stdout.count("create") == 5
+    assert shown.stdout.count("create") == 6
     assert settings.changelog in shown.stdout.replace("\n", "")
     applied = run.invoke(command, ["apply", *options, "--format", "json"])
     assert applied.exit_code == 0, applied.output
-    assert [step["act"] for step in json.loads(applied.stdout)] == ["create"] * 5
+    assert [step["act"] for step in json.loads(applied.stdout)] == ["create"] * 6
     again = run.invoke(command, ["apply", *options, "--format", "json"])
-    assert [step["act"] for step in json.loads(again.stdout)] == ["keep"] * 5
+    assert [step["act"] for step in json.loads(again.stdout)] == ["keep"] * 6
     assert described(settings, settings.topics.queries)[0] == 2

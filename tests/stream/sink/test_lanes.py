@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gamekeeper.schemas.event import encode_event
+from gamekeeper.schemas.order import CloseOrder, ProfileOrder, encode_order
 from gamekeeper.schemas.verdict import encode_verdict
 from gamekeeper.stream.sink import Lane, QueryLane, ScoreLane, VerdictLane
 from gamekeeper.stream.sink import lane as sink_lane
@@ -102,6 +103,22 @@ def test_a_memory_stands_for_the_files_before_it(
         lane.files.memory.unlink(missing_ok=True)
         anew = opened(kind, folder, lane.start)
         assert columns(memory) == columns(anew) == columns(lane)
+
+
+def test_orders_are_no_queries(tmp_path: Path) -> None:
+    """Orders lie among the queries, and are neither written nor rejected."""
+    orders = [
+        CloseOrder(account="account-0", model="digits", finding="f", time=1),
+        ProfileOrder(app="gamekeeper", profile="0123456789abcdef", time=1),
+    ]
+    lane = opened(QueryLane, tmp_path, 0)
+    taken(lane, 2)
+    for offset, order in enumerate(orders, 2):
+        lane.take(Record(offset, None, encode_order(order)))
+    with Drafts() as drafts:
+        count = lane.write(drafts, 256)
+    assert (count.rows, count.rejected) == (3, 0)
+    assert lane.end == 4
 
 
 def columns(lane: Lane) -> list[tuple[Any, ...]]:

@@ -15,9 +15,7 @@ import pytest
 from gamekeeper.schemas.event import QueryEvent, decode_event, encode_event, event_key
 from gamekeeper.schemas.scores import decode_scores
 from gamekeeper.schemas.tensor import Tensor
-from gamekeeper.schemas.verdict import decode_verdict
 from gamekeeper.stream.kafka import Settings
-from gamekeeper.stream.profile_files import load_profile
 from support.brokers import Broker, Names
 from support.crashing import PROFILE, QUERIES_PER_ACCOUNT, make_trace
 from support.online import alarming, expected, found
@@ -177,40 +175,6 @@ def test_an_account_on_two_partitions_is_one_on_each(environ: dict[str, str], st
             assert worker.terminate() == 0
     one = [("account-0", query) for query in range(QUERIES_PER_ACCOUNT)]
     assert seen(settings) == sorted(one + one)
-
-
-def test_a_new_profile_keeps_the_state_and_closes_the_old_findings(
-    environ: dict[str, str], tmp_path: Path
-) -> None:
-    """Restarted with other thresholds, accounts go on where they were; no finding is mixed."""
-    latching = {**PROFILE, "policy": {"mode": "latch"}}
-    raised = [{**PROFILE["detectors"][0], "threshold": 0.001}, PROFILE["detectors"][1]]
-    settings = prepare(environ)
-    trace = make_trace(2400)
-    hashes = []
-    for profile, part in ((latching, trace[::2]), ({**latching, "detectors": raised}, trace[1::2])):
-        path = Path(settings.profile)
-        path.write_text(json.dumps(profile))
-        hashes.append(load_profile(path).hash)
-        send(settings, part)
-        with Worker(environ) as worker:
-            wait_for(lambda: all_applied(settings))
-            assert worker.terminate() == 0
-    verdicts = [decode_verdict(value) for value in found(settings).values()]
-    by_finding: dict[str, set[str]] = {}
-    for each in verdicts:
-        by_finding.setdefault(each.finding, set()).add(each.profile)
-    assert all(len(profiles) == 1 for profiles in by_finding.values())
-    closed = [each for each in verdicts if each.reason == "profile"]
-    opened = {each.finding for each in verdicts if each.activity == "create"}
-    assert closed
-    assert {each.finding for each in closed} <= opened
-    assert {each.profile for each in closed} == {hashes[0]}
-    again = [each for each in verdicts if each.activity == "create" and each.profile == hashes[1]]
-    # Not begun anew: PRADA alarms after 100 distances at the soonest.
-    first = {each.account: each.queries for each in closed if each.detector == "prada"}
-    soonest = {each.account: each.queries for each in again if each.detector == "prada"}
-    assert any(soonest[account] - queries < 100 for account, queries in first.items())
 
 
 def test_verdicts_that_could_not_be_sent_come_after_the_restart(environ: dict[str, str]) -> None:

@@ -73,7 +73,7 @@ def looking(
     rows: Rows, now: int, hot: set[tuple[str, str]] = frozenset(), epoch: int = 2
 ) -> Expiry:  # type: ignore[assignment]
     """Make what looks, having seen an event of a time."""
-    looks = Expiry(Local(rows), {0: Tenure(epoch, 0)}, PATIENCE, hot.__contains__)
+    looks = Expiry(Local(rows), {0: Tenure(epoch, 0)}, lambda _: PATIENCE, hot.__contains__)
     looks.note(0, now)
     return looks
 

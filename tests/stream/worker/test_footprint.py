@@ -14,6 +14,7 @@ from gamekeeper.detectors.engine import Arrival, DetectorProfile, Engine, Profil
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tensor import Tensor
 from gamekeeper.stream.worker.changelog import Tenure
+from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.footprint import footprint
 from gamekeeper.stream.worker.store import Store
 
@@ -90,7 +91,7 @@ def test_accounts_count_as_what_was_allocated(
     """Of many live accounts, the measure is within 20 % of what the allocators count."""
     detectors = tuple(DetectorProfile(detector=name, options=OPTIONS[name]) for name in names)
     engine = Engine(resolve(Profile(name="test", detectors=detectors)))
-    store = Store(engine, 10**6, 2**40, {0: Tenure(1, 0)})
+    store = Store(Engines(engine), 10**6, 2**40, {0: Tenure(1, 0)})
     many = 100 if events * shape[0] < 100 else 10
     feed(engine, store, range(2), events, shape)  # fills caches that all accounts share
     store.clear()

@@ -16,6 +16,7 @@ from gamekeeper.schemas.event import QueryEvent, encode_event, event_key
 from gamekeeper.schemas.tensor import Tensor
 from gamekeeper.stream.worker import opening
 from gamekeeper.stream.worker.changelog import Stored, Tenure
+from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.opening import Records
 from gamekeeper.stream.worker.scoring import Scored, Scorer
@@ -53,8 +54,9 @@ class Service:
         detectors = tuple(DetectorProfile(detector=name, options=OPTIONS[name]) for name in names)
         self.engine = Engine(resolve(Profile(name="test", model="digits", detectors=detectors)))
         self.rows = rows
-        self.store = Store(self.engine, 10_000, max_bytes, {0: Tenure(1, 0)})
-        self.scorer = Scorer(self.engine, self.store, rows.get, lambda _: nullcontext(), Metrics())
+        engines = Engines(self.engine)
+        self.store = Store(engines, 10_000, max_bytes, {0: Tenure(1, 0)})
+        self.scorer = Scorer(engines, self.store, rows.get, lambda _: nullcontext(), Metrics())
         self.parts: list[Records] = []
 
     def take(self, records: list[Any]) -> Scored:

@@ -15,6 +15,7 @@ from gamekeeper.schemas.verdict import decode_verdict
 from gamekeeper.stream.kafka import Settings, consumer, producer
 from gamekeeper.stream.profile_files import load_profile
 from gamekeeper.stream.worker.changelog import Stored, Tenure, changes, stored
+from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.store import Store
 from support import recorded
 from support.brokers import Broker, local_kinds
@@ -74,7 +75,7 @@ def test_a_recorded_changelog_is_read_exactly(name: str, tmp_path: Path) -> None
     profile = load_profile(tmp_path / "profile.json")
     rows = restored(made)
     calm, again = Engine(profile), Engine(profile)
-    store = Store(again, 100, 2**30, {each: Tenure(2**40, 0) for each in made.committed})
+    store = Store(Engines(again), 100, 2**30, {each: Tenure(2**40, 0) for each in made.committed})
     homes = {key: partition for partition, key, _ in made.queries}
     for offset, (partition, _, value) in enumerate(made.queries):
         calm.process([arrival(name, partition, offset, value)])

@@ -21,6 +21,7 @@ from gamekeeper.schemas.event import QueryEvent, encode_event, event_key
 from gamekeeper.schemas.tensor import Tensor
 from gamekeeper.schemas.verdict import decode_verdict
 from gamekeeper.stream.worker.changelog import Stored, Tenure
+from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.scoring import Scored, Scorer
 from gamekeeper.stream.worker.store import Store
@@ -108,9 +109,10 @@ class Bench:
         )
         self.rows: dict[bytes, Stored] = {}
         self.metrics = Metrics()
-        self.store = Store(engine, 100, 2**30, {0: Tenure(1, 0)})
+        engines = Engines(engine)
+        self.store = Store(engines, 100, 2**30, {0: Tenure(1, 0)})
         self.scorer = Scorer(
-            engine, self.store, self.rows.get, lambda _: nullcontext(), self.metrics
+            engines, self.store, self.rows.get, lambda _: nullcontext(), self.metrics
         )
         self.offset = 0
 
