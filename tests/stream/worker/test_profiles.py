@@ -212,11 +212,8 @@ def test_kills_around_changes_change_no_verdict(environ: dict[str, str]) -> None
     """Two workers are killed by turns, at random moments after a profile is announced."""
     settings = prepare(environ)
     first = load_profile(Path(settings.profile))
-    paths = [
-        written(environ, "other", OTHER),
-        Path(settings.profile),
-        written(environ, "r", RAISED),
-    ]
+    raised, other = written(environ, "raised", RAISED), written(environ, "other", OTHER)
+    paths = [raised, Path(settings.profile), other]
     chance = random.Random(1)
     with Worker(environ) as one, Worker(second(environ)) as two:
         for number, stretch in enumerate(parts(6)):
