@@ -1,8 +1,8 @@
 """The worker: micro-batches from the queries topic, each made safe before it is acknowledged.
 
-Per micro-batch, in parts where it has many rows: score; send verdicts, scores and dead letters and
-wait for their acknowledgement; write the accounts' rows, headers last, and wait for the
-changelog's; acknowledge the events.
+Per micro-batch, in parts where its accounts take much memory: score; send verdicts, scores and dead
+letters and wait for their acknowledgement; write the accounts' rows, headers last, and wait for the
+changelog's; acknowledge the events. Of a large event, nothing is written before its last slice.
 A crash before a header is written leaves the account's old state: its events are delivered again
 and lead to the same verdicts under the same ids. After it, they are skipped, and what they led to
 had been acknowledged before.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -30,16 +30,19 @@ from gamekeeper.stream.kafka import Settings
 from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.batching import Batches, current
 from gamekeeper.stream.worker.changelog import stored
+from gamekeeper.stream.worker.intake import Intake
 from gamekeeper.stream.worker.metrics import Metrics
-from gamekeeper.stream.worker.opening import Records
+from gamekeeper.stream.worker.opening import Item, Records
 from gamekeeper.stream.worker.outbox import Outbox
+from gamekeeper.stream.worker.rereading import Rereader
 from gamekeeper.stream.worker.scoring import Scored, Scorer
+from gamekeeper.stream.worker.shares import Shares
 from gamekeeper.stream.worker.store import Store
 from gamekeeper.stream.worker.tenures import Tenures
 
 log = structlog.get_logger("gamekeeper.stream")
 
-MAX_BATCH_BYTES = 16 * 2**20
+MAX_WAITING_BYTES = 32 * 2**20
 COMMIT_SECONDS = 5.0
 # A broker answers a fetch after 1.5 s at the latest, also where there is nothing to be read: three
 # of these, and a little more, are silence, however short the session is.
@@ -82,17 +85,23 @@ class Watcher:
         Nothing follows a batch that cannot be made safe: the live state is ahead of the stored one,
         and a header saved from it would say that the lost events have been applied.
         """
+        intake = Intake(
+            Shares(self._scorer.read),
+            Rereader(self._app, self._settings),
+            self._metrics,
+            max_events=self._settings.batch_events,
+            max_bytes=MAX_WAITING_BYTES,
+        )
         batches = Batches(
             stream,
             self._app.monitor.tp_end_offsets,
-            max_events=self._settings.batch_events,
-            max_bytes=MAX_BATCH_BYTES,
+            intake,
             pause=self._settings.batch_wait_ms / 1000,
         )
         log.info("watching", topic=self._settings.topics.queries, profile=self._engine.profile.hash)
         async with batches as self._batches:
-            while (events := await batches.take()) and not self._closing:
-                self._running = asyncio.create_task(self._work(events))
+            while (taken := await batches.take()) and not self._closing:
+                self._running = asyncio.create_task(self._work(batches, taken))
                 # Not awaited itself: cancelling the agent must not cancel a batch half written.
                 await asyncio.wait({self._running})
                 await self._judge(self._running)
@@ -104,26 +113,51 @@ class Watcher:
         error = task.exception()
         if isinstance(error, LostPartitionsError):
             log.warning("a micro-batch was abandoned: its partitions changed hands")
-            self._store.clear()
+            self._scorer.clear()
         elif error is not None:
             log.critical("a micro-batch cannot be made safe; stopping", exc_info=error)
             self._closing = True  # crash() only asks for the end; until then batches would go on
             await self._app.crash(error)
 
-    async def _work(self, events: list[Any]) -> None:
-        generation = self._app.consumer_generation_id
-        events = [event for event in events if event.message.generation_id == generation]
-        if any(event.message.partition not in self.tenures.held for event in events):
-            raise LostPartitionsError  # before they were taken over
-        for part in _parts(events):
-            for records in self._scorer.read(part):
-                if self._leaving or self._closing:
-                    return  # what is left comes again, here or elsewhere
-                await self._take(records, generation)
-                await asyncio.sleep(0)  # where nothing was to be written, nothing was waited for
+    async def _work(self, batches: Batches, taken: Records | Item) -> None:
+        if isinstance(taken, Records):
+            await self._take(taken)
+        else:
+            try:
+                done = await self._advance(taken)
+            except LostPartitionsError:
+                batches.done(taken)  # it comes again
+                raise
+            if done:
+                batches.done(taken)
+        await asyncio.sleep(0)  # where nothing was to be written, nothing was waited for
 
-    async def _take(self, records: Records, generation: int) -> None:
+    def _current(self, records: Records) -> tuple[Records, int]:
+        """Leave out what was delivered before partitions last moved; give their generation.
+
+        Raises `LostPartitionsError` for records of partitions that are not taken over yet.
+        """
+        generation: int = self._app.consumer_generation_id
+        fresh = records.only(lambda event: event.message.generation_id == generation)
+        if any(event.message.partition not in self.tenures.held for event in fresh.events):
+            raise LostPartitionsError
+        return fresh, generation
+
+    async def _advance(self, item: Item) -> bool:
+        """Bring a large event forward by a slice; false when its next one is to come."""
+        records, generation = self._current(Records([item.event], [item]))
+        if not records.events:
+            return True
+        part = await self._aside(self._scorer.advance, item)
+        if part is None:
+            return False
+        done, scored = part
+        await self._settle(done, scored, generation)
+        return True
+
+    async def _take(self, records: Records) -> None:
         """Bring records from events to acknowledgements, as many accounts at once as fit."""
+        records, generation = self._current(records)
         if self._engine.featurizers:
             await self._aside(self._scorer.featurize, records)
         parts = self._scorer.parts(records)
@@ -239,7 +273,7 @@ class Watcher:
             self._leaving = False
         if len(self._store):
             log.info("let go of all partitions")
-        self._store.clear()
+        self._scorer.clear()
         self.tenures.clear()
         self._held_until = 0.0
 
@@ -294,17 +328,3 @@ def _tell_of(verdict: Verdict) -> None:
         threshold=verdict.threshold,
         finding=verdict.finding,
     )
-
-
-def _parts(events: list[Any]) -> Iterator[list[Any]]:
-    """Split events so that in each part no key is on two partitions; nearly always one part."""
-    while events:
-        homes: dict[bytes | None, int] = {}
-        part: list[Any] = []
-        rest: list[Any] = []
-        for event in events:
-            partition = event.message.partition
-            home = homes.setdefault(event.key, partition)
-            (part if home == partition else rest).append(event)
-        yield part
-        events = rest
