@@ -8,32 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import compress, groupby, pairwise
-from typing import NamedTuple
 
-from gamekeeper.detectors.base import Featurizer, Floats
+from gamekeeper.detectors.base import Featurizer
 from gamekeeper.detectors.engine.account import Account
 from gamekeeper.detectors.engine.arrival import Arrival, Key
 from gamekeeper.detectors.engine.closing import carry_over, close_by_order
 from gamekeeper.detectors.engine.featurizing import featurized
 from gamekeeper.detectors.engine.profile import Profile
 from gamekeeper.detectors.engine.scoring import score
+from gamekeeper.detectors.engine.slicing import Outcome, Slices
 from gamekeeper.detectors.engine.stretch import signature, stretch_of
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.order import CloseOrder
-from gamekeeper.schemas.verdict import Verdict
-
-
-class Outcome(NamedTuple):
-    """What one event led to.
-
-    `first` is the index of its first query among the account's; `statistics` maps each detector
-    to its `(n,)` statistics, NaN where not ready, and is empty for a model that is not watched.
-    """
-
-    arrival: Arrival
-    first: int
-    statistics: dict[str, Floats]
-    verdicts: list[Verdict]
 
 
 class Engine:
@@ -86,13 +72,27 @@ class Engine:
                 outcomes[place] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 
+    def slices(self, arrival: Arrival) -> Slices:
+        """Begin to score a query event of a watched model in slices; see there for what holds.
+
+        Its outcome is the one that `process` would give.
+        """
+        event = arrival.event
+        account = self._at((event.account, event.model))
+        earlier = list(carry_over(self.profile, account, arrival))
+        return Slices(self.profile, self.featurizers, account, arrival, earlier)
+
+    def _at(self, key: Key) -> Account:
+        account = self.accounts.get(key)
+        if account is None:
+            account = self.accounts[key] = Account(self.profile)
+        return account
+
     def _account(self, key: Key, arrivals: list[Arrival]) -> Iterator[Outcome]:
         if not self.profile.watches(key[1]):
             yield from (Outcome(arrival, 0, {}, []) for arrival in arrivals)
             return
-        account = self.accounts.get(key)
-        if account is None:
-            account = self.accounts[key] = Account(self.profile)
+        account = self._at(key)
         earlier = list(carry_over(self.profile, account, arrivals[0]))
         for _, run in groupby(arrivals, key=signature):
             for outcome in self._run(account, list(run)):

@@ -21,10 +21,10 @@ from gamekeeper.schemas.order import CloseOrder
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Consecutive queries of one account to one model, in whole events.
+    """Consecutive queries of one account to one model.
 
     `batch` has `n` queries; `sources` says of each event where it was read, `starts`
-    `(events + 1,)` int64 with which row it begins, and at last `n`.
+    `(events + 1,)` int64 with which row it begins (below 0 where it began before), and at last `n`.
     """
 
     key: Key

@@ -125,8 +125,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
           After 10,000 queries an account may take 27 MB (28x28 pixels) or 65 MB (32x32x3) with
           three detectors.
         * `GAMEKEEPER_HOT_BYTES`: the most bytes of memory for those accounts, at every moment;
-          only an account that alone takes more goes beyond. The process takes some 200 MB besides.
-        * `GAMEKEEPER_BATCH_EVENTS`: the most events in a micro-batch.
+          only an account that alone takes more goes beyond, and one that is in the middle of a
+          large event. The process takes some 200 MB besides.
+        * `GAMEKEEPER_BATCH_EVENTS`: the most events that wait in memory, and so in a micro-batch.
+          An account that has more than half of what is free of it is held back.
         * `GAMEKEEPER_BATCH_WAIT_MS`: the longest wait for them, in milliseconds.
         * `GAMEKEEPER_SESSION_TIMEOUT`: seconds until a dead worker's partitions move.
         * `GAMEKEEPER_REBALANCE_TIMEOUT`: seconds that workers get to rejoin.

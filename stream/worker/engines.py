@@ -37,6 +37,13 @@ class Engines:
         ruling = [self.own.profile.hash] if rulings is None else [p.profile for p in rulings.points]
         return max(patience(self._engines[each].profile.policy) for each in ruling)
 
+    def watches(self, source: Source, model: str) -> bool:
+        """Say whether an event's model is watched; one whose profile is not here yet may be."""
+        rulings = self.rulings.get(source.partition)
+        ruling = self.own.profile.hash if rulings is None else rulings.at(source.offset).profile
+        engine = self._engines.get(ruling)
+        return engine is None or engine.profile.watches(model)
+
     def home(self, partition: int, offset: int) -> Home:
         """Say with which other events one can be scored."""
         rulings = self.rulings.get(partition)

@@ -107,6 +107,15 @@ class Metrics:
             "1 while a profile rules some partition that is another one than GAMEKEEPER_PROFILE's.",
             registry=registry,
         )
+        self.held_records = Gauge(
+            "gamekeeper_held_back_records",
+            "Records of accounts that have sent more than their share: they were passed over, are "
+            "read again in their turn, and are part of the lag until then.",
+            registry=registry,
+        )
+        self.held_accounts = Gauge(
+            "gamekeeper_held_back_accounts", "Accounts that these are of.", registry=registry
+        )
         self.recovering = Gauge(
             "gamekeeper_recovering",
             "1 while state is being restored or partitions are changing hands, else 0.",

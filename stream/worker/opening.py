@@ -65,6 +65,16 @@ class Records:
     letters: list[DeadLetter] = field(default_factory=list)
     rows: int = 0
 
+    def only(self, wanted: Callable[[Any], bool]) -> Records:
+        """Leave out the records whose events are not wanted."""
+        events = [event for event in self.events if wanted(event)]
+        if len(events) == len(self.events):
+            return self
+        items = [item for item in self.items if wanted(item.event)]
+        kept = {(event.message.partition, event.message.offset) for event in events}
+        letters = [each for each in self.letters if (each.partition, each.offset) in kept]
+        return Records(events, items, letters, sum(len(item.arrival.event) for item in items))
+
     def add(self, items: list[Item]) -> None:
         """Take in records."""
         self.items += items
@@ -81,15 +91,14 @@ class Full(Exception):  # noqa: N818  # no error: the part is done
 
 
 class Part:
-    """The accounts that are open together, and what they take."""
+    """The accounts that are open together, and what they take; beside `pinned` ones, if told."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, pinned: bool = False) -> None:
         self._store = store
         self._share = store.max_bytes // SHARE
         self._until = time.monotonic() + SECONDS
-        self._accounts = 0
-        self._bytes = 0
-        self._growth = 0
+        self._accounts, self._bytes = store.pinned() if pinned else (0, 0)
+        self.growth = 0
         self.records = Records()
 
     def take(self, key: Key, items: list[Item], open_: Open) -> None:
@@ -102,7 +111,7 @@ class Part:
         self._fit(growth + entry.bytes)
         self._accounts += 1
         self._bytes += entry.bytes
-        self._growth += growth
+        self.growth += growth
         self._make_room(0)
         self.records.add(items)
 
@@ -121,12 +130,23 @@ class Part:
         return read
 
     def _fit(self, more: int) -> None:
-        if self._accounts and self._bytes + self._growth + more > self._share:
+        if self._accounts and self._bytes + self.growth + more > self._share:
             raise Full
 
     def _make_room(self, more: int) -> None:
         """Make room for what is to come, and for what the accounts of this part grow by."""
-        self._store.make_room(self._bytes // SHARE + self._growth + more)
+        self._store.make_room(self._bytes // SHARE + self.growth + more)
+
+
+def make_room(key: Key, item: Item, store: Store, open_: Open) -> bool:
+    """Open and pin the account of a large event, if it fits beside those that are pinned."""
+    part = Part(store, pinned=True)
+    try:
+        part.take(key, [item], open_)
+    except Full:
+        return False
+    store.pin(key, part.growth)
+    return True
 
 
 def parts(

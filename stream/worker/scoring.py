@@ -6,7 +6,7 @@ skipped or a dead letter; one account's fault touches no other account.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from gamekeeper.detectors.engine import Arrival, Engine, Key, Outcome, Source
+from gamekeeper.detectors.engine import Arrival, Engine, Key, Outcome, Slices, Source
 from gamekeeper.schemas.errors import StateError
 from gamekeeper.schemas.event import check_key, decode_event, event_key
 from gamekeeper.schemas.order import decode_order, is_order
@@ -23,17 +23,11 @@ from gamekeeper.stream.worker.account_rows import Entry, Get, Row
 from gamekeeper.stream.worker.dead_letters import DeadLetter, letter_of
 from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.metrics import Metrics
-from gamekeeper.stream.worker.opening import Item, Records, parts
+from gamekeeper.stream.worker.opening import Item, Records, make_room, parts
+from gamekeeper.stream.worker.shares import QUANTUM, Reading
 from gamekeeper.stream.worker.store import Store
 
 log = structlog.get_logger("gamekeeper.stream")
-
-MAX_ROWS = 4096
-"""Rows that are scored at a stretch: where partitions are to be let go, others wait so long. Rows
-of 10 columns take PRADA 30 us each, 0.1 s together, and those of three detectors and 32 accounts,
-28x28 pixels, at most 0.7 ms, 3 s (8 s where one account with a full history sends all); but the
-400,000 rows of 10 columns that a micro-batch can hold took 9 s and more. No event has
-more rows than this."""
 
 Current = Callable[[Any], AbstractContextManager[None]]
 
@@ -75,27 +69,14 @@ class Scorer:
         self._get = get
         self._current = current
         self._metrics = metrics
+        self._begun: dict[Key, Slices] = {}
 
-    def read(self, events: Sequence[Any]) -> Iterator[Records]:
-        """Decode Faust events, in order; what cannot be read is a dead letter.
-
-        They come in parts of at most `MAX_ROWS` rows, each decoded when it is asked for.
-        """
-        records = Records()
-        for event in events:
-            found = _read_or_letter(event)
-            rows = len(found.arrival.event) if isinstance(found, Item) else 0
-            if records.rows and records.rows + rows > MAX_ROWS:
-                yield records
-                records = Records()
-            records.events.append(event)
-            records.rows += rows
-            if isinstance(found, Item):
-                records.items.append(found)
-            else:
-                records.letters.append(found)
-        if records.events:
-            yield records
+    def read(self, event: Any) -> Reading:
+        """Decode a Faust event; what cannot be read is a dead letter."""
+        found = _read_or_letter(event)
+        if isinstance(found, Item) and self._engines.watches(found.arrival.source, found.key[1]):
+            return Reading(event, found, max(1, len(found.arrival.event)))
+        return Reading(event, found, 1)
 
     def featurize(self, records: Records) -> None:
         """Run the profiles' networks, once for all; touches no state, so any thread may do it."""
@@ -126,6 +107,49 @@ class Scorer:
             records, self._store, self._open, lambda item: self.watches(item.arrival)
         ):
             yield part, self._score(part)
+
+    def advance(self, item: Item) -> tuple[Records, Scored] | None:
+        """Score one slice of a large event; gives what is to be saved where it was the last.
+
+        Until then the account's live state is ahead of its rows, and stays in memory.
+        """
+        scored: Scored | None
+        try:
+            scored = self._slice(item)
+        except Exception as error:  # noqa: BLE001  # the dead letter tells it
+            log.error("an event cannot be scored", error=repr(error), **_where(item.event))
+            self._store.forget(item.key)
+            scored = Scored(letters=[letter_of(item.event, error)])
+        if scored is None:
+            return None
+        self._begun.pop(item.key, None)
+        self._store.unpin(item.key)
+        return Records([item.event], [item], rows=len(item.arrival.event)), scored
+
+    def _slice(self, item: Item) -> Scored | None:
+        key = item.key
+        slices = self._begun.get(key)
+        if slices is None:
+            engine = self._engines.of(item.arrival.source)
+            if not self.watches(item.arrival):  # its profile came after it was read
+                return Scored(outcomes=engine.process([item.arrival]))
+            if not make_room(key, item, self._store, self._open):
+                return None  # it will be opened when others' events are done
+            if not self._news(key, [item]):
+                return Scored(skipped=1)
+            slices = self._begun[key] = engine.slices(item.arrival)
+        slices.step(QUANTUM)
+        if slices.left:
+            return None
+        scored = Scored(outcomes=[slices.outcome()])
+        scored.verdicts = _encoded(scored.outcomes)
+        scored.rows = self._rows(key, item.arrival)
+        return scored
+
+    def clear(self) -> None:
+        """Forget all accounts, and what was begun of large events: they begin anew."""
+        self._begun.clear()
+        self._store.clear()
 
     def _score(self, records: Records) -> Scored:
         """Apply records to their accounts, which are open."""

@@ -15,7 +15,8 @@ class Store:
     """The hot accounts of engines, least recently used first out; the others are rows.
 
     `limit` bounds the hot accounts after `evict()`, and `max_bytes` what they hold in memory, but
-    for the one used last. Before an account is opened or grows, `make_room()` keeps the bound.
+    for the one used last and those that are pinned. Before an account is opened or grows,
+    `make_room()` keeps the bound.
     `tenures` has the partitions that are this worker's.
     """
 
@@ -28,6 +29,7 @@ class Store:
         self.max_bytes = max_bytes
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._used: set[Key] = set()
+        self._pinned: dict[Key, int] = {}
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -86,16 +88,33 @@ class Store:
             self.bytes -= entry.bytes
             self._engines.accounts.pop(key, None)
 
+    def pin(self, key: Key, growth: int) -> None:
+        """Keep a hot account that is in the middle of an event, by which it may grow."""
+        self._pinned[key] = growth
+
+    def unpin(self, key: Key) -> None:
+        """Let go of it again."""
+        self._pinned.pop(key, None)
+
+    def pinned(self) -> tuple[int, int]:
+        """Count the pinned accounts, and what they take and may grow by."""
+        taken = sum(self._entries[key].bytes for key in self._pinned)
+        return len(self._pinned), taken + sum(self._pinned.values())
+
     def make_room(self, more: int) -> None:
         """Drop the least recently used accounts until `more` bytes fit beside the others.
 
         Those used since the last `evict()` stay: what they have learnt may not be saved yet.
         """
-        while self._entries and self.bytes + more > self.max_bytes:
-            oldest = next(iter(self._entries))
-            if oldest in self._used:
+        more += sum(self._pinned.values())
+        while self.bytes + more > self.max_bytes:
+            oldest = self._oldest()
+            if oldest is None or oldest in self._used:
                 return
             self.forget(oldest)
+
+    def _oldest(self) -> Key | None:
+        return next((key for key in self._entries if key not in self._pinned), None)
 
     def evict(self) -> None:
         """Drop the least recently used accounts beyond the limits."""
@@ -106,11 +125,15 @@ class Store:
             self.bytes += entry.bytes
         self._used.clear()
         while len(self) > self._limit or (self.bytes > self.max_bytes and len(self) > 1):
-            self.forget(next(iter(self._entries)))
+            oldest = self._oldest()
+            if oldest is None:
+                return
+            self.forget(oldest)
 
     def clear(self) -> None:
         """Drop all hot accounts, as when partitions change hands."""
         self._entries.clear()
         self._engines.accounts.clear()
         self._used.clear()
+        self._pinned.clear()
         self.bytes = 0

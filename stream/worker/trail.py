@@ -3,6 +3,9 @@
 A transaction's markers, and the records of one that was aborted, take offsets that are never
 delivered. Who has applied all records before them has applied all there is: else one record would
 seem to wait for ever, and a restart would read them again.
+
+Records are applied in any order, and one may wait for hours while thousands behind it are applied:
+kept are those that wait.
 """
 
 from __future__ import annotations
@@ -10,6 +13,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+
+SLACK = 1000
+"""Offsets; fewer than these are not worth tidying up."""
 
 
 class Trail:
@@ -21,7 +27,8 @@ class Trail:
     def __init__(self, position: int) -> None:
         """Begin where reading begins: all before `position` is applied."""
         self._position = position
-        self._waiting: deque[int] = deque()
+        self._waiting: set[int] = set()
+        self._order: deque[int] = deque()  # those that wait, in order, and some that no longer do
         self._lock = threading.Lock()
 
     def read(self, offsets: Sequence[int], position: int) -> None:
@@ -30,14 +37,23 @@ class Trail:
         Between them, and up to `position`, there are no others. They may be read again.
         """
         with self._lock:
-            while offsets and self._waiting and self._waiting[-1] >= offsets[0]:
-                self._waiting.pop()
-            self._waiting.extend(offsets)
+            while offsets and self._order and self._order[-1] >= offsets[0]:
+                self._waiting.discard(self._order.pop())
+            self._order.extend(offsets)
+            self._waiting.update(offsets)
             self._position = position
 
     def applied(self, acknowledged: set[int]) -> int:
-        """Give the offset before which all is applied; forget what is acknowledged before it."""
+        """Give the offset before which all is applied; empties the set of what is acknowledged.
+
+        Others may add to it meanwhile.
+        """
         with self._lock:
-            while self._waiting and self._waiting[0] in acknowledged:
-                acknowledged.remove(self._waiting.popleft())
-            return self._waiting[0] if self._waiting else self._position
+            done = list(acknowledged)
+            acknowledged.difference_update(done)
+            self._waiting.difference_update(done)
+            while self._order and self._order[0] not in self._waiting:
+                self._order.popleft()
+            if len(self._order) > 2 * len(self._waiting) + SLACK:
+                self._order = deque(each for each in self._order if each in self._waiting)
+            return self._order[0] if self._order else self._position

@@ -1,8 +1,8 @@
 """The worker: micro-batches from the queries topic, each made safe before it is acknowledged.
 
-Per micro-batch, in parts where it has many rows: score; send verdicts, scores and dead letters and
-wait for their acknowledgement; write the accounts' rows, headers last, and wait for the
-changelog's; acknowledge the events.
+Per micro-batch, in parts where its accounts take much memory: score; send verdicts, scores and dead
+letters and wait for their acknowledgement; write the accounts' rows, headers last, and wait for the
+changelog's; acknowledge the events. Of a large event, nothing is written before its last slice.
 A crash before a header is written leaves the account's old state: its events are delivered again
 and lead to the same verdicts under the same ids. After it, they are skipped, and what they led to
 had been acknowledged before.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -24,26 +24,28 @@ import structlog
 
 from gamekeeper.detectors.engine import Engine
 from gamekeeper.schemas.event import QueryEvent, event_key
-from gamekeeper.schemas.order import is_profile_order
 from gamekeeper.schemas.scores import encode_scores
 from gamekeeper.schemas.verdict import Verdict
 from gamekeeper.stream.kafka import Settings
 from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.batching import Batches, current
 from gamekeeper.stream.worker.changelog import stored
-from gamekeeper.stream.worker.engines import Engines, Home
+from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.expiry import Expiry
+from gamekeeper.stream.worker.intake import Intake, Orders
 from gamekeeper.stream.worker.metrics import Metrics
-from gamekeeper.stream.worker.opening import Records
+from gamekeeper.stream.worker.opening import Item, Records
 from gamekeeper.stream.worker.outbox import Outbox
 from gamekeeper.stream.worker.profiles import Profiles
+from gamekeeper.stream.worker.rereading import Rereader
 from gamekeeper.stream.worker.scoring import Scored, Scorer
+from gamekeeper.stream.worker.shares import Shares
 from gamekeeper.stream.worker.store import Store
 from gamekeeper.stream.worker.tenures import Tenures
 
 log = structlog.get_logger("gamekeeper.stream")
 
-MAX_BATCH_BYTES = 16 * 2**20
+MAX_WAITING_BYTES = 32 * 2**20
 COMMIT_SECONDS = 5.0
 LOOK_SECONDS = 0.1
 # A broker answers a fetch after 1.5 s at the latest, also where there is nothing to be read: three
@@ -92,17 +94,23 @@ class Watcher:
         Nothing follows a batch that cannot be made safe: the live state is ahead of the stored one,
         and a header saved from it would say that the lost events have been applied.
         """
+        intake = Intake(
+            Shares(self._scorer.read, self._engines.home),
+            Rereader(self._app, self._settings),
+            self._metrics,
+            max_events=self._settings.batch_events,
+            max_bytes=MAX_WAITING_BYTES,
+        )
         batches = Batches(
             stream,
             self._app.monitor.tp_end_offsets,
-            max_events=self._settings.batch_events,
-            max_bytes=MAX_BATCH_BYTES,
+            intake,
             pause=self._settings.batch_wait_ms / 1000,
         )
         log.info("watching", topic=self._settings.topics.queries)
         async with batches as self._batches:
-            while (events := await batches.take()) and not self._closing:
-                self._running = asyncio.create_task(self._work(events))
+            while (taken := await batches.take()) and not self._closing:
+                self._running = asyncio.create_task(self._work(batches, taken))
                 # Not awaited itself: cancelling the agent must not cancel a batch half written.
                 await asyncio.wait({self._running})
                 await self._judge(self._running)
@@ -114,51 +122,70 @@ class Watcher:
         error = task.exception()
         if isinstance(error, LostPartitionsError):
             log.warning("a micro-batch was abandoned: its partitions changed hands")
-            self._store.clear()
+            self._scorer.clear()
         elif error is not None:
             log.critical("a micro-batch cannot be made safe; stopping", exc_info=error)
             self._closing = True  # crash() only asks for the end; until then batches would go on
             await self._app.crash(error)
 
-    async def _work(self, events: list[Any]) -> None:
-        generation = self._app.consumer_generation_id
-        events = [event for event in events if event.message.generation_id == generation]
-        if any(event.message.partition not in self.tenures.held for event in events):
-            raise LostPartitionsError  # before they were taken over
+    async def _work(self, batches: Batches, taken: Orders | Records | Item) -> None:
+        self._engines.forget(self.tenures.committed)
         while self._profiles.obstacle() is not None:
             if self._leaving or self._closing:
                 return
             await asyncio.sleep(LOOK_SECONDS)
-        for part in _parts(await self._obey(events, generation), self._engines.home):
-            for records in self._scorer.read(part):
-                if self._leaving or self._closing:
-                    return  # what is left comes again, here or elsewhere
-                await self._take(records, generation)
-                await asyncio.sleep(0)  # where nothing was to be written, nothing was waited for
+        if isinstance(taken, Orders):
+            await self._obey(taken)
+        elif isinstance(taken, Records):
+            await self._take(taken)
+        else:
+            try:
+                done = await self._advance(taken)
+            except LostPartitionsError:
+                batches.done(taken)  # it comes again
+                raise
+            if done:
+                batches.done(taken)
         if self._expiry.due():
-            await self._expire(generation)
+            await self._expire(self._app.consumer_generation_id)
+        await asyncio.sleep(0)  # where nothing was to be written, nothing was waited for
 
-    async def _obey(self, events: list[Any], generation: int) -> list[Any]:
-        """Take the orders to take profiles out of the events, and make safe what they lead to.
-
-        Which profile rules an event follows from its offset, so that orders may be looked at before
-        the events that they lie among.
-        """
-        self._engines.forget(self.tenures.committed)
-        orders = [event for event in events if is_profile_order(event.value)]
-        if not orders:
-            return events
-        decided = await self._profiles.decide(orders)
+    async def _obey(self, orders: Orders) -> None:
+        """Take the profiles that orders name, and make safe what that leads to."""
+        records, generation = self._current(Records(orders.events))
+        decided = await self._profiles.decide(records.events)
         scored = Scored(
             letters=decided.letters, rows=self._profiles.rows(decided, self.tenures.held)
         )
-        await self._settle(Records(orders), scored, generation)
+        await self._settle(records, scored, generation)
         self._profiles.take(decided)
-        known = {id(order) for order in orders}
-        return [event for event in events if id(event) not in known]
 
-    async def _take(self, records: Records, generation: int) -> None:
+    def _current(self, records: Records) -> tuple[Records, int]:
+        """Leave out what was delivered before partitions last moved; give their generation.
+
+        Raises `LostPartitionsError` for records of partitions that are not taken over yet.
+        """
+        generation: int = self._app.consumer_generation_id
+        fresh = records.only(lambda event: event.message.generation_id == generation)
+        if any(event.message.partition not in self.tenures.held for event in fresh.events):
+            raise LostPartitionsError
+        return fresh, generation
+
+    async def _advance(self, item: Item) -> bool:
+        """Bring a large event forward by a slice; false when its next one is to come."""
+        records, generation = self._current(Records([item.event], [item]))
+        if not records.events:
+            return True
+        part = await self._aside(self._scorer.advance, item)
+        if part is None:
+            return False
+        done, scored = part
+        await self._settle(done, scored, generation)
+        return True
+
+    async def _take(self, records: Records) -> None:
         """Bring records from events to acknowledgements, as many accounts at once as fit."""
+        records, generation = self._current(records)
         if self._engines.networks():
             await self._aside(self._scorer.featurize, records)
         parts = self._scorer.parts(records)
@@ -284,7 +311,7 @@ class Watcher:
             self._leaving = False
         if len(self._store):
             log.info("let go of all partitions")
-        self._store.clear()
+        self._scorer.clear()
         self.tenures.clear()
         self._expiry.clear()
         self._held_until = 0.0
@@ -345,17 +372,3 @@ def _tell_of(verdict: Verdict) -> None:
         threshold=verdict.threshold,
         finding=verdict.finding,
     )
-
-
-def _parts(events: list[Any], home_of: Callable[[int, int], Home]) -> Iterator[list[Any]]:
-    """Split events so that in each part no key has two homes; nearly always one part."""
-    while events:
-        homes: dict[bytes | None, Home] = {}
-        part: list[Any] = []
-        rest: list[Any] = []
-        for event in events:
-            own = home_of(event.message.partition, event.message.offset)
-            home = homes.setdefault(event.key, own)
-            (part if home == own else rest).append(event)
-        yield part
-        events = rest

@@ -21,6 +21,7 @@ from gamekeeper.detectors.engine import (
     DetectorProfile,
     Engine,
     Key,
+    Outcome,
     Policy,
     Profile,
     Source,
@@ -182,6 +183,74 @@ def test_batching_and_restarts_change_no_bit(
         # Now the engine runs the networks, now it is given what they made.
         found += told(engine, (arrivals if again else done)[start:stop])
     assert found == undivided("small", shape, mode, EVENTS)
+
+
+def whole(outcome: Outcome) -> tuple[Any, ...]:
+    """Give all that an outcome says, as bytes."""
+    arrays = {**outcome.statistics, **(outcome.arrival.features or {})}
+    said = {name: (each.dtype, each.tobytes()) for name, each in arrays.items()}
+    return outcome.first, said, list(map(encode_verdict, outcome.verdicts))
+
+
+@lru_cache
+def large(shape: tuple[int, ...]) -> list[Arrival]:
+    """Make events of 64 rows of one account, among them one with embeddings of its own."""
+    rng = np.random.default_rng(1)
+    pool = images(64 * 6, shape, rng)
+    arrivals = []
+    for offset, rows in enumerate(np.split(pool, 6)):
+        own = rng.normal(size=(64, DIMENSIONS)) if offset == 3 else None
+        event = QueryEvent(
+            id=str(offset),
+            account="a",
+            model="m",
+            time=offset * 1000,
+            inputs=Tensor.from_array(rows),
+            labels=rng.integers(0, 2, 64).tolist(),
+            embedding=None if own is None else Tensor.from_array(own),
+        )
+        arrivals.append(Arrival(event, Source("queries", 0, offset)))
+    return arrivals
+
+
+@pytest.mark.parametrize("mode", ["latch", "reset"])
+@pytest.mark.parametrize("rows", [1, 7, 48, 64, 100])
+def test_slices_change_no_bit(mode: str, rows: int) -> None:
+    """An event scored in slices leads to the same outcome, and so do those after it."""
+    shape = (8, 8)
+    engine, sliced = (
+        Engine(profile("small", shape, mode), networks("small", shape)) for _ in range(2)
+    )
+    several = False
+    for arrival in large(shape):
+        [expected] = engine.process([arrival])
+        slices = sliced.slices(arrival)
+        while slices.left:
+            slices.step(rows)
+        assert whole(slices.outcome()) == whole(expected)
+        several |= len({each.detector for each in expected.verdicts}) > 1
+    assert several
+
+
+def test_slices_close_what_another_profile_opened() -> None:
+    """The findings of an earlier profile are closed before the first slice, once."""
+    before, after = profile("small", (8, 8), "latch"), profile("small", (8, 8), "reset")
+    found = []
+    for cut in (False, True):
+        engine, [first, second, *_] = Engine(before, networks("small", (8, 8))), large((8, 8))
+        engine.process([first])
+        assert engine.accounts["a", "m"].open()
+        engine.profile = after
+        if cut:
+            slices = engine.slices(second)
+            while slices.left:
+                slices.step(10)
+            outcome = slices.outcome()
+        else:
+            [outcome] = engine.process([second])
+        assert [each.reason for each in outcome.verdicts].count("profile") >= 1
+        found.append(whole(outcome))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (32, 32, 3)])

@@ -48,7 +48,7 @@ gamekeeper.stream.worker.outbox.Outbox.send_verdicts = send_verdicts
 SLOW = """
 import time
 import gamekeeper.stream.worker.scoring
-gamekeeper.stream.worker.scoring.MAX_ROWS = 20
+gamekeeper.stream.worker.shares.QUANTUM = 20
 score = gamekeeper.stream.worker.scoring.Scorer._score
 def slowly(self, records):
     time.sleep(0.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,13 @@ import faust.streams
 import pytest
 
 from gamekeeper.stream.worker import batching
+from gamekeeper.stream.worker.backlog import Place
 from gamekeeper.stream.worker.batching import Batches, current
+from gamekeeper.stream.worker.dead_letters import DeadLetter
+from gamekeeper.stream.worker.intake import Intake
+from gamekeeper.stream.worker.metrics import Metrics
+from gamekeeper.stream.worker.opening import Item, Records
+from gamekeeper.stream.worker.shares import QUANTUM, Reading, Shares
 
 LONG = 600.0
 """Seconds; a test that waits for as long fails after a tenth."""
@@ -40,13 +46,38 @@ class Stream:
     def put(self, *offsets: int, partition: int = 0, size: int = 1) -> None:
         """Add events at these offsets, with values of `size` bytes."""
         for offset in offsets:
-            message = SimpleNamespace(tp=("queries", partition), offset=offset)
-            self.queue.put_nowait(SimpleNamespace(value=b"x" * size, message=message))
+            message = SimpleNamespace(
+                tp=("queries", partition), partition=partition, offset=offset, generation_id=1
+            )
+            event = SimpleNamespace(key=b"%d" % offset, value=b"x" * size, message=message)
+            self.queue.put_nowait(event)
 
 
-def offsets(batch: list[Any]) -> list[int]:
+def offsets(batch: Records | Item | None) -> list[int]:
     """Tell where a batch's events are."""
-    return [event.message.offset for event in batch]
+    assert isinstance(batch, Records)
+    return [event.message.offset for event in batch.events]
+
+
+class Nothing:
+    """Nobody reads again: no account here has a second record."""
+
+    def read(self, places: Sequence[Place], max_bytes: int) -> list[tuple[Place, Any]]:
+        """Fail."""
+        raise AssertionError
+
+    def event(self, place: Place, record: Any, generation: int) -> Any:
+        """Fail."""
+        raise AssertionError
+
+    def close(self) -> None:
+        """Fail."""
+        raise AssertionError
+
+
+def read(event: Any) -> Reading:
+    """Find nothing in an event, and let a sixteenth of a turn be its rows."""
+    return Reading(event, DeadLetter(b"", b"", "", 0, 0, "schema", "", ""), QUANTUM // 16)
 
 
 def run(
@@ -60,14 +91,14 @@ def run(
 
     async def inner() -> None:
         stream = Stream()
-        batches = Batches(
-            stream,
-            ends or {},
+        intake = Intake(
+            Shares(read, lambda partition, _: (partition, 0)),
+            Nothing(),
+            Metrics(),
             max_events=max_events,
             max_bytes=100,
-            pause=0.01,
-            patience=patience,
         )
+        batches = Batches(stream, ends or {}, intake, pause=0.01, patience=patience)
         async with batches:
             await asyncio.wait_for(test(stream, batches), LONG / 10)
 
@@ -86,16 +117,14 @@ def test_events_come_in_order_and_in_batches_of_the_limit() -> None:
     run(test)
 
 
-def test_bytes_limit_a_batch_and_a_larger_event_is_one() -> None:
-    """A batch ends before it exceeds the bytes; one event alone may exceed them."""
+def test_bytes_limit_what_waits() -> None:
+    """No more is read once so many bytes wait."""
 
     async def test(stream: Stream, batches: Batches) -> None:
-        stream.put(0, 1, size=60)
-        stream.put(2, size=500)
-        stream.put(3)
-        assert [offsets(await batches.take()) for _ in range(4)] == [[0], [1], [2], [3]]
+        stream.put(*range(150))
+        assert [len(offsets(await batches.take())) for _ in range(2)] == [100, 50]
 
-    run(test)
+    run(test, max_events=1000)
 
 
 def test_a_batch_waits_for_a_known_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +138,7 @@ def test_a_batch_waits_for_a_known_backlog(monkeypatch: pytest.MonkeyPatch) -> N
                 await asyncio.sleep(0.004)
 
         feeding = asyncio.create_task(feed())
-        assert len(await batches.take()) == 8
+        assert len(offsets(await batches.take())) == 8
         await feeding
 
     run(test, ends={("queries", 0): 1000}, max_events=8, patience=LONG)
@@ -149,7 +178,7 @@ def test_the_end_of_the_stream_is_told() -> None:
         stream.put(0)
         stream.queue.put_nowait(None)
         assert offsets(await batches.take()) == [0]
-        assert await batches.take() == []
+        assert await batches.take() is None
 
     run(test)
 

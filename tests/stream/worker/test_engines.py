@@ -7,8 +7,9 @@ import pytest
 
 from gamekeeper.detectors.engine import Engine, Profile, Source, default_profile
 from gamekeeper.stream.worker.engines import Engines
+from gamekeeper.stream.worker.opening import Item, Records
 from gamekeeper.stream.worker.rulings import Point, Rulings
-from gamekeeper.stream.worker.worker import _parts
+from gamekeeper.stream.worker.shares import Reading, Shares
 from support.account_rows import arrivals
 
 
@@ -76,11 +77,17 @@ class Event:
     def __init__(self, key: bytes, offset: int, partition: int = 0) -> None:
         """Place it."""
         self.key, self.offset, self.partition = key, offset, partition
+        self.value = b"x"
         self.message = self
 
 
 def test_no_account_is_scored_under_two_profiles_at_a_time(engines: Engines) -> None:
     """There and back, too: its events keep their order, and others do not wait for it."""
     events = [Event(b"x", 3), Event(b"x", 6), Event(b"y", 7), Event(b"x", 10), Event(b"y", 11)]
-    parts = [[event.offset for event in part] for part in _parts(events, engines.home)]
-    assert parts == [[3, 7], [6, 11], [10]]
+    shares = Shares(lambda event: Reading(event, Item(event, arrivals(1)[0]), 1), engines.home)
+    for event in events:
+        shares.put(event)
+    for offsets in ([3, 7], [6, 11], [10]):
+        turn = shares.take()
+        assert isinstance(turn, Records)
+        assert [event.offset for event in turn.events] == offsets

@@ -20,6 +20,7 @@ from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.opening import Records
 from gamekeeper.stream.worker.scoring import Scored, Scorer
+from gamekeeper.stream.worker.shares import Shares
 from gamekeeper.stream.worker.store import Store
 
 OPTIONS: dict[str, dict[str, Any]] = {"prada": {"mode": "paper"}, "similarity": {"delta": 0.1}}
@@ -62,8 +63,12 @@ class Service:
     def take(self, records: list[Any]) -> Scored:
         """Bring a micro-batch from events to rows."""
         told = Scored()
-        for read in self.scorer.read(records):
-            for part, scored in self.scorer.parts(read):
+        shares = Shares(self.scorer.read, lambda partition, _: (partition, 0))
+        for record in records:
+            shares.put(record)
+        while turn := shares.take():
+            assert isinstance(turn, Records)
+            for part, scored in self.scorer.parts(turn):
                 for row in scored.rows:
                     if row.value is None:
                         self.rows.pop(row.key, None)

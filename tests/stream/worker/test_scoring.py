@@ -17,13 +17,15 @@ from gamekeeper.detectors import catalog
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
 from gamekeeper.detectors.engine import DetectorProfile, Engine, Profile, resolve
 from gamekeeper.schemas.errors import StateError
-from gamekeeper.schemas.event import QueryEvent, encode_event, event_key
+from gamekeeper.schemas.event import QueryEvent, decode_event, encode_event, event_key
 from gamekeeper.schemas.tensor import Tensor
 from gamekeeper.schemas.verdict import decode_verdict
 from gamekeeper.stream.worker.changelog import Stored, Tenure
 from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.metrics import Metrics
+from gamekeeper.stream.worker.opening import Item, Records
 from gamekeeper.stream.worker.scoring import Scored, Scorer
+from gamekeeper.stream.worker.shares import QUANTUM, Shares
 from gamekeeper.stream.worker.store import Store
 
 POISON = -777.0
@@ -136,8 +138,11 @@ class Bench:
     def score(self, *records: Any) -> Scored:
         """Score records and store the rows."""
         scored = Scored()
-        for part in self.scorer.read(records):
-            for _, fresh in self.scorer.parts(part):
+        shares = Shares(self.scorer.read, lambda partition, _: (partition, 0))
+        for record in records:
+            shares.put(record)
+        while turn := shares.take():
+            for _, fresh in self.parts(shares, turn):
                 scored.add(fresh)
                 scored.skipped += fresh.skipped
                 self.store.evict()
@@ -145,6 +150,14 @@ class Bench:
             {row.key: Stored(1, row.value) for row in scored.rows if row.value is not None}
         )
         return scored
+
+    def parts(self, shares: Shares, turn: Records | Item) -> Iterator[tuple[Records, Scored]]:
+        """Score what has its turn; nothing comes of a large event before its last slice."""
+        if isinstance(turn, Records):
+            yield from self.scorer.parts(turn)
+        elif part := self.scorer.advance(turn):
+            shares.done(turn)
+            yield part
 
     def count(self, account: str = "alice") -> int:
         """Tell how many queries the account's stored state has seen."""
@@ -210,19 +223,6 @@ def test_a_broken_record_becomes_a_dead_letter(
     assert headers["reason"]
 
 
-def test_many_rows_are_scored_in_parts() -> None:
-    """No part has more rows than the limit, and no record is lost, doubled or moved."""
-    bench = Bench()
-    sizes = [4096, 1, 4095, 1, 3000, 2000, 2000, 96, 1]
-    records = [bench.record(rows=size) for size in sizes]
-    records.insert(4, bench.record(value=b"garbage"))
-    parts = list(bench.scorer.read(records))
-    assert [event for part in parts for event in part.events] == records
-    counts = [[len(item.arrival.event) for item in part.items] for part in parts]
-    assert counts == [[4096], [1, 4095], [1, 3000], [2000, 2000, 96], [1]]
-    assert [len(part.letters) for part in parts] == [0, 0, 1, 0, 0]
-
-
 def test_events_applied_before_are_skipped() -> None:
     """What is delivered again after a crash is neither scored twice nor lost."""
     bench = Bench()
@@ -283,6 +283,70 @@ def test_state_that_cannot_be_written_is_told() -> None:
     assert bench.count("alice") == 1
 
 
+def test_a_large_event_leads_to_what_it_did_at_a_stretch() -> None:
+    """In slices, it has one outcome, and its alarm the same place."""
+    bench = Bench()
+    bench.score(bench.record())
+    scored = bench.score(bench.record(rows=10 * QUANTUM + 7), bench.record())
+    assert [outcome.first for outcome in scored.outcomes] == [1, 10 * QUANTUM + 8]
+    [counts] = [outcome.statistics["counting"] for outcome in scored.outcomes[:1]]
+    assert counts.tolist() == list(range(2, 10 * QUANTUM + 9))
+    verdict = decode_verdict(scored.verdicts[0][1])
+    assert (verdict.query, verdict.row, verdict.offset) == (ALARM_AFTER - 1, ALARM_AFTER - 2, 1)
+    assert bench.count() == 10 * QUANTUM + 9
+
+
+def test_a_large_event_that_raises_late_leaves_no_trace() -> None:
+    """It is a dead letter, and the account is what it was before; others go on meanwhile."""
+    bench = Bench()
+    bench.score(bench.record("alice"), bench.record("bob"))
+    poisoned = bench.record("alice", rows=4 * QUANTUM)
+    values = np.zeros((4 * QUANTUM, 2), np.float32)
+    values[-1] = POISON
+    event = msgspec.structs.replace(decode_event(poisoned.value), inputs=Tensor.from_array(values))
+    poisoned.value = encode_event(event)
+    scored = bench.score(poisoned, bench.record("bob"), bench.record("alice"), bench.record("bob"))
+    assert [letter.offset for letter in scored.letters] == [2]
+    assert "poison" in scored.letters[0].reason
+    firsts = {outcome.arrival.source.offset: outcome.first for outcome in scored.outcomes}
+    assert firsts == {3: 1, 4: 1, 5: 2}
+    assert (bench.count("alice"), bench.count("bob")) == (2, 3)
+
+
+def test_an_account_amid_an_event_stays_in_memory() -> None:
+    """However little memory there is, it is neither evicted nor saved before the last slice."""
+    bench = Bench()
+    bench.score(*[bench.record(account) for account in ("alice", "bob", "carol")])
+    bench.store.max_bytes, bench.store._limit = 1, 1
+    shares = Shares(bench.scorer.read, lambda partition, _: (partition, 0))
+    for record in (
+        bench.record("alice", rows=3 * QUANTUM),
+        bench.record("bob", rows=3 * QUANTUM),
+        *[bench.record("carol") for _ in range(5)],
+    ):
+        shares.put(record)
+    done: list[Any] = []
+    while turn := shares.take():
+        for part, scored in bench.parts(shares, turn):
+            done += [(item.key[0], len(item.arrival.event)) for item in part.items]
+            assert all(outcome.first == 1 for outcome in scored.outcomes[:1])
+        bench.store.evict()
+        assert len(bench.store) <= 2
+    assert done == [("carol", 1)] * 5 + [("alice", 3 * QUANTUM), ("bob", 3 * QUANTUM)]
+    assert not bench.store.pinned()[0]
+
+
+def test_a_large_event_that_was_applied_before_is_skipped() -> None:
+    """What is delivered again after a crash is not scored a second time, however large."""
+    bench = Bench()
+    record = bench.record(rows=2 * QUANTUM)
+    bench.score(record)
+    bench.store.clear()
+    assert bench.score(record).skipped == 1
+    assert bench.count() == 2 * QUANTUM
+    assert not bench.store.pinned()[0]
+
+
 def test_damaged_state_starts_anew() -> None:
     """An account whose rows cannot be read is watched from now on, and that is counted."""
     bench = Bench()
@@ -332,7 +396,11 @@ def test_networks_run_once_and_for_watched_models_alone(ahead: bool) -> None:
     """No network sees events of other models, neither ahead of scoring nor while it goes on."""
     for model, rows in (("other", []), ("digits", [2])):
         bench = Bench(model)
-        [records] = bench.scorer.read([bench.record("alice"), bench.record("bob")])
+        shares = Shares(bench.scorer.read, lambda partition, _: (partition, 0))
+        shares.put(bench.record("alice"))
+        shares.put(bench.record("bob"))
+        records = shares.take()
+        assert isinstance(records, Records)
         if ahead:
             bench.scorer.featurize(records)
         [(_, scored)] = bench.scorer.parts(records)
