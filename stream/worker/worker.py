@@ -140,11 +140,14 @@ class Watcher:
         if not orders:
             return events
         decided = await self._profiles.decide(orders)
-        scored = Scored(
-            letters=decided.letters, rows=self._profiles.rows(decided, self.tenures.held)
-        )
-        await self._settle(Records(orders), scored, generation)
+        await self._hold(generation)
+        await self._outbox.send_letters(decided.letters)
+        written = await self._outbox.write(self._profiles.rows(decided, self.tenures.held))
+        await self._hold(generation)
+        self._outbox.keep(written)
         self._profiles.take(decided)
+        for order in orders:
+            order.ack()
         known = {id(order) for order in orders}
         return [event for event in events if id(event) not in known]
 
