@@ -73,8 +73,7 @@ class Metrics:
         )
         self.rows = Counter(
             "gamekeeper_state_rows",
-            "State rows written to the changelog: headers, segments, deletions, and notes of the "
-            "profile that rules a partition.",
+            "State rows written to the changelog: headers, segments, deletions.",
             ["kind"],
             registry=registry,
         )
@@ -127,7 +126,7 @@ class Metrics:
             self.events.labels(outcome)
         for reason in ("schema", "key", "profile", "internal"):
             self.dead_letters.labels(reason)
-        for kind in ("header", "segment", "delete", "profile"):
+        for kind in ("header", "segment", "delete"):
             self.rows.labels(kind)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

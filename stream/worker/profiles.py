@@ -165,6 +165,8 @@ class Profiles:
         """Let what was decided, and is noted, rule from now on."""
         for letter in decided.letters:
             log.error("an order to take a profile is refused", reason=letter.reason)
+            self._metrics.events.labels("dead").inc()
+            self._metrics.dead_letters.labels(letter.kind).inc()
         for partition, rulings in decided.rulings.items():
             if rulings.latest != self._engines.rulings[partition].latest:
                 log.info(

@@ -151,14 +151,21 @@ class Watcher:
         await asyncio.sleep(0)  # where nothing was to be written, nothing was waited for
 
     async def _obey(self, orders: Orders) -> None:
-        """Take the profiles that orders name, and make safe what that leads to."""
+        """Take the profiles that orders name, and make safe what that leads to.
+
+        Which profile rules an event follows from its offset: orders may be looked at before the
+        events that they lie among, and must be before those behind them.
+        """
         records, generation = self._current(Records(orders.events))
         decided = await self._profiles.decide(records.events)
-        scored = Scored(
-            letters=decided.letters, rows=self._profiles.rows(decided, self.tenures.held)
-        )
-        await self._settle(records, scored, generation)
+        await self._hold(generation)
+        await self._outbox.send_letters(decided.letters)
+        written = await self._outbox.write(self._profiles.rows(decided, self.tenures.held))
+        await self._hold(generation)
+        self._outbox.keep(written)
         self._profiles.take(decided)
+        for order in records.events:
+            order.ack()
 
     def _current(self, records: Records) -> tuple[Records, int]:
         """Leave out what was delivered before partitions last moved; give their generation.

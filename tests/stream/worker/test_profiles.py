@@ -50,16 +50,11 @@ ALONE = {**LATCHING, "detectors": [SECOND]}
 
 KILLED = """
 import os, signal
-from gamekeeper.stream.worker.worker import Watcher
-save = Watcher._save
-async def kill(self, rows, generation):
-    noted = any(row.kind == "profile" for row in rows)
-    if noted and not {after}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    await save(self, rows, generation)
-    if noted:
-        os.kill(os.getpid(), signal.SIGKILL)
-Watcher._save = kill
+from gamekeeper.stream.worker.profiles import Profiles
+def kill(self, decided, *_):
+    assert decided.rulings
+    os.kill(os.getpid(), signal.SIGKILL)
+Profiles.{moment} = kill
 """
 EARLIER_BUILD = """
 from gamekeeper.stream.worker.outbox import Outbox
@@ -186,16 +181,16 @@ def test_profiles_that_change_within_a_micro_batch(environ: dict[str, str]) -> N
     assert sum(each.reason == "profile" for each in verdicts_of(settings)) > 1
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("moment", ["rows", "take"], ids=["before", "after"])
 def test_a_worker_that_is_killed_as_it_notes_a_profile(
-    environ: dict[str, str], after: bool
+    environ: dict[str, str], moment: str
 ) -> None:
     """Its heir decides the same, be it that the note was written, or that it was not."""
     environ["GAMEKEEPER_BATCH_EVENTS"] = "100"
     settings = prepare(environ)
     first, path = load_profile(Path(settings.profile)), written(environ, "other", OTHER)
     one, two, three = parts(3)
-    with Worker(environ, [sys.executable, "-c", KILLED.format(after=after) + SERVE]) as worker:
+    with Worker(environ, [sys.executable, "-c", KILLED.format(moment=moment) + SERVE]) as worker:
         send(settings, one)
         wait_for(lambda: all_applied(settings))
         announced(environ, path)
