@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -18,7 +18,7 @@ from gamekeeper.schemas.errors import BrokerError
 from gamekeeper.stream.kafka import Settings, reaches, topic_ids
 from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.changelog import FENCE, Tenure, epoch_of, fence, stored
-from gamekeeper.stream.worker.lives import ROW, Beginning, Log, begin, decoded, encoded
+from gamekeeper.stream.worker.lives import EXPIRED, ROW, Beginning, Log, begin, decoded, encoded
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.outbox import Outbox
 
@@ -44,6 +44,7 @@ class Tenures:
         self._outbox = outbox
         self._metrics = metrics
         self._epochs: dict[int, int] = {}
+        self._owns: Any = None
         self._begun: dict[Any, tuple[int | None, Beginning]] = {}
         self._restored = False
         self.held: dict[int, Tenure] = {}
@@ -52,7 +53,7 @@ class Tenures:
     def clear(self) -> None:
         """Let go of all partitions."""
         self._restored = False
-        self._epochs.clear()
+        self._epochs = {}
         self._begun.clear()
         self.held.clear()
 
@@ -75,7 +76,7 @@ class Tenures:
             for partition, epoch in epochs.items()
         ]:
             await sent
-        self._epochs = epochs
+        self._epochs, self._owns = epochs, owns
 
     async def _follow(self, marks: Mapping[Any, int]) -> None:
         """Throw away what is kept here of a changelog that was made anew since."""
@@ -115,53 +116,75 @@ class Tenures:
         ]
         if not self._restored or not places:
             return {}
+        epochs = self._epochs
         news = [each for each in places if self._news(each, committed[each])]
         if news:
-            await self._begin(news, committed, lives, await firsts(*news), await ends(*news))
-        return {each: self._begun[each][1].offset for each in places}
+            logs = await self._logs(news, committed, lives, firsts, ends)
+            if self._epochs is not epochs:
+                return {}
+            await self._begin(logs, committed)
+        return {each: self._begun[each][1].offset for each in places if each in self._begun}
 
     def _news(self, place: Any, committed: int | None) -> bool:
         return place not in self._begun or self._begun[place][0] != committed
 
-    async def _begin(
+    async def _logs(
         self,
-        places: Iterable[Any],
+        places: Sequence[Any],
         committed: Mapping[Any, int | None],
         lives: Mapping[Any, str],
-        firsts: Mapping[Any, int],
-        ends: Mapping[Any, int],
-    ) -> None:
+        firsts: Any,
+        ends: Any,
+    ) -> dict[Any, Log]:
+        """Ask the broker what it has of partitions."""
         topic = self._settings.topics.queries
-        self.topic = (await self._ask(topic_ids, [topic])).get(topic, "")
-        rows = []
+        first, end = await firsts(*places), dict(await ends(*places))
+        life = (await self._ask(topic_ids, [topic])).get(topic, "")
+        logs = {}
         for place in places:
-            partition = place.partition
-            counts = not self.topic or lives.get(place, "") in ("", self.topic)
+            counts = not life or lives.get(place, "") in ("", life)
             at = committed[place] if counts else None
+            if at is not None and at > end[place]:
+                reached = await self._ask(reaches, topic, place.partition, at)
+                end[place] = at if reached else end[place]
+            logs[place] = Log(life, at, first[place], end[place])
+        return logs
+
+    async def _begin(self, logs: Mapping[Any, Log], committed: Mapping[Any, int | None]) -> None:
+        rows = []
+        for place, found in logs.items():
+            self.topic, partition = found.topic, place.partition
             epoch = self._epochs[partition]
             row = stored(self._table.data.read(partition, ROW))
             noted = decoded(row.data if row else None)
-            end = ends[place]
-            if at is not None and at > end and await self._ask(reaches, topic, partition, at):
-                end = at
-            found = Log(self.topic, at, firsts[place], end)
             begun = begin(noted, found, epoch)
             if begun.told:
-                log.error(
-                    begun.told,
-                    topic=topic,
-                    partition=partition,
-                    committed=committed[place],
-                    reading_from=begun.offset,
-                    lost=begun.lost,
-                )
-                self._metrics.unread.inc(begun.lost)
+                self._tell(place, begun.told, committed[place], begun.offset, begun.lost)
             if begun.life != noted:
                 rows.append(Row("life", partition, ROW, encoded(begun.life), epoch))
             self._begun[place] = committed[place], begun
             self.held[partition] = Tenure(epoch, begun.life.number)
         if rows:
-            self._outbox.keep(await self._outbox.write(rows))
+            written = await self._outbox.write(rows)
+            if await self._owns():  # else the store would be ahead of a successor's rows
+                self._outbox.keep(written)
+
+    def expired(self, place: Any, position: int, first: int) -> None:
+        """Tell, from any thread, of records that expired before reading came to them."""
+        self._tell(place, EXPIRED, position, first, first - position)
+
+    def _tell(
+        self, place: Any, told: str, committed: int | None, reading_from: int, lost: int
+    ) -> None:
+        log.error(
+            told,
+            topic=place.topic,
+            partition=place.partition,
+            committed=committed,
+            reading_from=reading_from,
+            lost=lost,
+        )
+        self._metrics.unread.inc(lost)
 
     async def _ask(self, what: Callable[..., T], *about: Any) -> T:
         """Ask the broker until it answers."""

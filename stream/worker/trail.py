@@ -24,6 +24,11 @@ class Trail:
         self._waiting: deque[int] = deque()
         self._lock = threading.Lock()
 
+    @property
+    def position(self) -> int:
+        """Where reading goes on."""
+        return self._position
+
     def read(self, offsets: Sequence[int], position: int) -> None:
         """Note the offsets of records that were read, in order, and where reading goes on.
 
