@@ -5,7 +5,11 @@ Where one fails, `python tests/studies/simulate.py SEED` tells step by step what
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,12 +31,19 @@ def test_whatever_happens_changes_no_verdict(first: int) -> None:
 
 
 def test_a_seed_replays_exactly() -> None:
-    """The same seed makes the same steps, at the same times."""
-    runs: list[list[str]] = [[], []]
-    for said in runs:
-        simulate(21, said.append)
-    assert runs[0] == runs[1]
-    assert len(runs[0]) > 5
+    """The same seed makes the same steps, at the same times, in any process."""
+    script = Path(__file__).parents[2] / "studies" / "simulate.py"
+    said = {
+        subprocess.run(
+            [sys.executable, script, "--steps", "100", "130"],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
+    assert b"kill" in said.pop()
 
 
 Patch = Callable[[pytest.MonkeyPatch], None]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import structlog.testing
 from aiokafka.errors import KafkaError
 
 from gamekeeper.detectors.engine import Source
@@ -111,7 +112,9 @@ def restored(run: Simulation, partition: int) -> dict[bytes, bytes]:
     """Restore a partition's rows from its changelog, as who takes it over would."""
     held: dict[bytes, bytes] = {}
     log = run.broker.topics[run.settings.changelog].logs[partition]
-    for change in changes(_events(partition, log), lambda _, key: held.get(key)):
+    with structlog.testing.capture_logs():
+        found = list(changes(_events(partition, log), lambda _, key: held.get(key)))
+    for change in found:
         if change.value is None:
             held.pop(change.key, None)
         else:

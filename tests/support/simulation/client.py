@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, KeysView, Mapping
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import IllegalStateError
 from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from support.simulation.broker import Broker, Fetched, Record
 from support.simulation.clock import EPOCH
-from support.simulation.group import Answer, Given, Group
+from support.simulation.coordinator import Coordinator
+from support.simulation.group import Answer, Group
 from support.simulation.network import Link
 
 FETCH_SECONDS = 3.0
 """The longest that a fetch waits for records, and for partitions."""
-UNKNOWN = -1
-"""The generation of who is no member."""
 
 
 class Fetchable:
@@ -55,65 +53,6 @@ class State:
         return self.position is not None
 
 
-class Coordinator:
-    """The member's side of the group."""
-
-    _members = itertools.count(1)
-
-    def __init__(self, group: Group, link: Link) -> None:
-        self.generation = UNKNOWN
-        self.member = ""
-        self.rejoin = asyncio.Event()
-        self._group = group
-        self._link = link
-
-    async def _do_heartbeat(self) -> bool:
-        answer = await self._link.tell(
-            lambda m=self.member, g=self.generation: self._group.beat(m, g)
-        )
-        if answer == "ok":
-            return True
-        self.rejoin.set()
-        if answer == "rebalancing":
-            return True
-        self.reset()
-        return False
-
-    def reset(self) -> None:
-        """Note that this is no member any more."""
-        self.generation, self.member = UNKNOWN, ""
-        self.rejoin.set()
-
-    async def join(self) -> Given:
-        """Join, or join again, and wait for what is given."""
-        self.member = self.member or f"member-{next(self._members)}"
-        given: Given = await self._link.ask(
-            lambda answer, member=self.member: self._group.join(member, answer)
-        )
-        self.generation = given.generation
-        self.rejoin.clear()
-        return given
-
-    async def fetch_committed_offsets(
-        self, places: Collection[Any]
-    ) -> Mapping[Any, OffsetAndMetadata]:
-        """Ask what is committed."""
-        committed = self._group.committed
-        found: Mapping[Any, OffsetAndMetadata] = await self._link.tell(
-            lambda: {place: committed[place] for place in places if place in committed}
-        )
-        return found
-
-    async def commit(self, offsets: Mapping[Any, OffsetAndMetadata]) -> None:
-        """Commit; raises `CommitFailedError` where this is no member of the generation."""
-        done = await self._link.tell(
-            lambda m=self.member, g=self.generation: self._group.commit(m, g, offsets)
-        )
-        if not done:
-            self.reset()
-            raise CommitFailedError("the group has already rebalanced")
-
-
 class Client:
     """The consumer: `assign` gives it partitions."""
 
@@ -144,9 +83,9 @@ class Client:
         self._states.clear()
         self._states.update((place, State()) for place in sorted(places))
 
-    def assignment(self) -> frozenset[Any]:
-        """Give the partitions."""
-        return frozenset(self._states)
+    def assignment(self) -> KeysView[Any]:
+        """Give the partitions, in an order that does not depend on hashes."""
+        return self._states.keys()
 
     def seek(self, place: Any, offset: int) -> None:
         """Read on elsewhere; raises `IllegalStateError` for a partition that is not assigned."""
@@ -243,12 +182,3 @@ class Client:
             return None
         most = self._broker.world.chance.randint(1, 20)
         return log.read(position, most, self._isolation_level == "read_committed")
-
-
-async def beat(coordinator: Coordinator, seconds: float) -> None:
-    """Send a heartbeat so often, also while the group changes, for as long as this is a member."""
-    while True:
-        await asyncio.sleep(seconds)
-        if not coordinator.member:
-            return
-        await coordinator._do_heartbeat()

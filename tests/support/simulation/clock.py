@@ -124,6 +124,8 @@ class Loop(asyncio.BaseEventLoop):
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         """Do it at once at some moment soon, and tell some time after that."""
         future = self.create_future()
+        if self not in self.world.loops:
+            return future
         chance = self.world.chance
         self.call_later(
             chance.random() ** 4 * LONGEST_WORK, self._do, future, func, args, chance.random() ** 4

@@ -19,52 +19,14 @@ from faust.utils.tracing import noop_span
 from gamekeeper.stream.kafka import Settings
 from gamekeeper.stream.worker.consumer import Consumer
 from gamekeeper.stream.worker.reader import ReaderThread
-from support.simulation.client import Client, beat
+from support.simulation.client import Client
+from support.simulation.coordinator import beat
+from support.simulation.events import Event, Stream
 from support.simulation.group import Given
 
 COMMIT_SECONDS = 1.0
 RESTORED_AT_ONCE = 5
 """Records of the changelog that are applied together; Faust takes 1,000."""
-
-
-class Event:
-    """An event of the stream."""
-
-    __slots__ = ("__weakref__", "_consumer", "key", "message", "value")
-
-    def __init__(self, message: Any, consumer: Any) -> None:
-        self.message, self._consumer = message, consumer
-        self.key, self.value = message.key, message.value
-
-    def ack(self) -> None:
-        """Say that it is done."""
-        self.message.ack(self._consumer)
-
-
-class Stream:
-    """The agent's stream."""
-
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[Event] = asyncio.Queue()
-
-    def noack(self) -> Stream:
-        """Give itself: nothing is acknowledged by itself."""
-        return self
-
-    def events(self) -> Stream:
-        """Give itself."""
-        return self
-
-    def __aiter__(self) -> Stream:
-        return self
-
-    async def __anext__(self) -> Event:
-        return await self.queue.get()
-
-    def clear(self) -> None:
-        """Forget what was not taken."""
-        while not self.queue.empty():
-            self.queue.get_nowait()
 
 
 class _Base(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is not followed by mypy

@@ -24,7 +24,7 @@ class Group:
     """One group over `partitions`; a member is a name that its process has drawn."""
 
     def __init__(self, world: World, partitions: int, session: float, rebalance: float) -> None:
-        self.generation = 0
+        self.generation = self._named = 0
         self.committed: dict[Any, OffsetAndMetadata] = {}
         self.on_commit: Callable[[Any, int, str], None] = lambda place, offset, life: None
         self._world = world
@@ -35,6 +35,11 @@ class Group:
         self._joined: dict[str, Answer] = {}
         self._owners: dict[int, str] = {}
         self._ends: float | None = None  # of the rebalance that is going on
+
+    def name(self) -> str:
+        """Name a new member, so that names sort by age."""
+        self._named += 1
+        return f"member-{self._named:06}"
 
     def join(self, member: str, answer: Answer) -> None:
         """Enter, or enter again; the answer comes when all have, or are given up."""

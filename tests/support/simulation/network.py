@@ -75,6 +75,8 @@ class Link:
 
     def _travel(self, message: Callable[[], None]) -> None:
         """Bring a message to the other side; what is on its way when a process dies arrives."""
+        if self.dead:
+            return
         self._world.after(
             self._world.chance.random() ** 3 * self._slow, lambda: self._pass(message)
         )

@@ -14,23 +14,18 @@ from faust.types import TP
 from gamekeeper.schemas.event import event_key
 from gamekeeper.stream.kafka import Settings
 from gamekeeper.stream.worker import tenures
-from gamekeeper.stream.worker.changelog import FENCE, MARK
 from support.simulation.broker import Broker
-from support.simulation.clock import EPOCH, World
+from support.simulation.clock import World
 from support.simulation.group import Group
 from support.simulation.guard import Guard, WrongEndError
-from support.simulation.machine import METRICS, Machine, Worker
-from support.simulation.network import Link
+from support.simulation.machine import METRICS, Machine
 from support.simulation.traffic import ACCOUNTS, BROKEN, PROFILE, event
+from support.simulation.trouble import ORDINARY, Trouble
 
 PARTITIONS = 2
 SESSION, REBALANCE = 3.0, 6.0
 PATIENCE = 200.0
 """Seconds in which all is applied once nothing goes wrong any more."""
-LAG = 60.0
-"""Seconds for which the changelog keeps everything, as `min.compaction.lag.ms` has it."""
-ORDINARY = ("kill", "stop", "freeze", "cut", "stall", "outage", "compact", "markers", "broken")
-"""What may go wrong at any time."""
 TURNS = ("expire", "remake", "remake while running", "cut off")
 """What may become of the queries topic, once in a simulation."""
 
@@ -72,8 +67,9 @@ class Simulation:
             for _ in range(chance.choice((1, 2, 2, 2, 3)))
         ]
         self._number = 0
-        self._stalled: set[Link] = set()
-        self._settling = False
+        self._trouble = Trouble(
+            self.broker, self.machines, self.settings.changelog, chance, self.say
+        )
 
     def _topics(self) -> tuple[str, ...]:
         topics = self.settings.topics
@@ -129,13 +125,13 @@ class Simulation:
 
     def _disturb(self, seconds: float) -> None:
         """Send events for some time while things go wrong, all of it drawn beforehand."""
-        self._settling = False
+        self._trouble.begin()
         for _ in range(self.chance.randint(5, 20)):
             self._later(0.0, seconds, self._send)
         kinds = sorted(self.kinds)
         for _ in range(self.chance.randint(0, 6) if kinds else 0):
             kind = self.chance.choice(kinds)
-            self._later(0.0, seconds, lambda kind=kind: self._happen(kind))
+            self._later(0.0, seconds, partial(self._trouble.happen, kind))
         if self.turn == "expire":
             self._later(0.0, seconds, self._expire)
         self.world.run(lambda: False, seconds)
@@ -155,72 +151,6 @@ class Simulation:
             self.broker.append(place, None, None, kind="marker")
         else:
             self.broker.append(place, key, value)
-
-    def _happen(self, kind: str) -> None:
-        """Let something go wrong."""
-        machine = self.chance.choice(self.machines)
-        worker, seconds = machine.worker, self.chance.uniform(0.1, 3 * SESSION)
-        self.say(f"{kind} machine {self.machines.index(machine)} for {seconds:.1f} s")
-        if kind == "outage":
-            self.broker.up = False
-            self.world.after(seconds, self._up)
-        elif kind == "compact":
-            self._compact()
-        elif worker is None:
-            return
-        elif kind in ("kill", "stop"):
-            machine.over() if kind == "kill" else worker.stop()
-            self.world.after(seconds, machine.start)
-        elif kind == "freeze":
-            if self.chance.random() < 0.5:
-                self._freeze(worker, seconds)
-            else:
-                worker.link.sending = lambda *_: self._freeze(worker, seconds)
-        elif kind == "cut":
-            worker.link.cut = True
-            self.world.after(seconds, worker.link.mend)
-        elif kind == "stall":
-            worker.link.sending = lambda place, batch: self._stall(machine, place)
-
-    def _freeze(self, worker: Worker, seconds: float) -> None:
-        worker.link.sending = lambda *_: None
-        worker.loop.awake = False
-        self.world.after(seconds, worker.wake)
-
-    def _stall(self, machine: Machine, place: Any) -> None:
-        """Cut a worker off in the middle of a save, until a successor is in its own."""
-        if place.topic != self.settings.changelog or machine.worker is None or self._settling:
-            return
-        link = machine.worker.link
-        link.cut, link.sending = True, lambda *_: None
-        self._stalled.add(link)
-        self.world.after(4 * SESSION, link.mend)
-        self.say(f"machine {self.machines.index(machine)} stalls in a save")
-        for other in self.machines:
-            if other is not machine and other.worker is not None:
-                other.worker.link.sending = partial(self._meet, link, other, place)
-
-    def _meet(self, late: Link, machine: Machine, where: Any, place: Any, batch: Any) -> None:
-        """Let late rows through beside a successor's, and end that one, perhaps."""
-        rows = all(record[0] not in (MARK, FENCE) for record, _ in batch)
-        if place != where or not rows or machine.worker is None or self.chance.random() < 0.5:
-            return
-        self.say(f"late rows meet those of machine {self.machines.index(machine)}")
-        machine.worker.link.sending = lambda *_: None
-        late.mend()
-        if self.chance.random() < 0.5:
-            self._later(0.0, 1.0, machine.over)
-            self._later(1.0, 4.0, machine.start)
-
-    def _up(self) -> None:
-        self.broker.up = True
-        for machine in self.machines:
-            if machine.worker is not None:
-                machine.worker.link.release()
-
-    def _compact(self) -> None:
-        for log in self.broker.topics[self.settings.changelog].logs:
-            log.compact(EPOCH + self.world.now - LAG)
 
     def _expire(self) -> None:
         """Let retention take some of a partition, applied or not, once something is committed."""
@@ -263,15 +193,7 @@ class Simulation:
     def _settle(self) -> None:
         """Mend everything and wait until all is applied."""
         self.say("calm")
-        self._settling = True
-        self._up()
-        for machine in self.machines:
-            if machine.worker is None:
-                machine.start()
-            else:
-                machine.worker.wake()
-                if machine.worker.link not in self._stalled:
-                    machine.worker.link.mend()
+        self._trouble.settle()
         if not self.world.run(self._calm, PATIENCE):
             raise WrongEndError(f"not all is applied: {self._behind()}, ended: {self.ended}")
 
