@@ -178,8 +178,9 @@ class Sinking:
             patch.setattr(member, "require_topic", lambda *_: None)
             patch.setattr(member, "consumer", self._client)
             patch.setattr(os, "fsync", lambda file: self._moment())
-            for owner, name in ((Path, "replace"), (Path, "unlink"), (SinkClient, "commit")):
-                patch.setattr(owner, name, self._watched(getattr(owner, name)))
+            patch.setattr(Path, "unlink", self._alive(Path.unlink))
+            patch.setattr(Path, "replace", self._watched(Path.replace))
+            patch.setattr(SinkClient, "commit", self._watched(SinkClient.commit))
             try:
                 yield
             finally:
@@ -189,10 +190,21 @@ class Sinking:
         return SinkClient(self.broker, self.group, self.places)
 
     def _watched(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """Let something happen before a step; a process that is dead does it no more."""
+        """Let something happen before a step and after it."""
+        alive = self._alive(plain)
 
         def call(*arguments: Any, **options: Any) -> Any:
             self._moment()
+            result = alive(*arguments, **options)
+            self._moment()
+            return result
+
+        return call
+
+    def _alive(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        """Let a process that is dead take a step no more."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
             if self._current is not None and self._current.sink is None:
                 raise Killed
             return plain(*arguments, **options)
