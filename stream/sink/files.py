@@ -119,6 +119,15 @@ def _names(folders: Iterable[Path], pattern: str) -> Iterator[tuple[Path, re.Mat
                     yield folder / entry.name, name
 
 
+def identity(path: Path) -> tuple[int, int, int] | None:
+    """Tell a file from another one that takes its place; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns
+
+
 def forget(paths: Iterable[Path]) -> None:
     """Remove files for good."""
     folders = set()

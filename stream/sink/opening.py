@@ -12,7 +12,7 @@ from kafka import errors
 
 from gamekeeper.schemas.errors import AbsentError, BrokerError, TraceError
 from gamekeeper.stream.kafka import Settings, broker_errors
-from gamekeeper.stream.sink.files import Drafts, Numbered, Partition, forget
+from gamekeeper.stream.sink.files import Drafts, Numbered, Partition, forget, identity
 from gamekeeper.stream.sink.gaps import draft_gap
 from gamekeeper.stream.sink.health import Metrics
 from gamekeeper.stream.sink.lane import Lane, memory_offset
@@ -105,9 +105,11 @@ class Opening:
         doubtful = [each.path for each in [*found, *files.others()] if each.offset >= start]
         if (memory_offset(files) or 0) > start:
             doubtful.append(files.memory)
+        left = {path: identity(path) for path in doubtful}
         if not self._member.commit({place: start}):
             return False
-        forget(doubtful)
+        # Who is suspended here finds the files of whoever went on meanwhile, under the same names.
+        forget(path for path, was in left.items() if identity(path) == was)
         if first > start and not self._pass_over(place, files, start, first):
             return False
         lane = lane_type(files, max(start, first))

@@ -38,17 +38,28 @@ ASK_AGAIN = 0.1  # seconds
 class Consumer(Reader):
     """Seeks every partition, and knows a changelog's true end."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._seeking = asyncio.Lock()
+        super().__init__(*args, **options)
+
     async def seek_to_committed(self) -> Mapping[Any, int | None]:
-        """Go to the committed offsets; to the beginning where there is none."""
-        committed: Mapping[Any, int | None] = await super().seek_to_committed()
-        lives = {TP(*tp): life for tp, life in self._thread.lives.items()}
-        starts = await self.app.watcher.tenures.starts(
-            committed, lives, self.earliest_offsets, super().highwaters
-        )
-        elsewhere = {tp: at for tp, at in starts.items() if at != committed[tp] or not at}
-        if elsewhere:
-            await self.seek_wait(elsewhere)
-        return {**committed, **starts}
+        """Go to the committed offsets, or to where `tenures` says, and have that committed.
+
+        Else the next owner would find, and tell, the same loss once more. Faust may ask for this
+        twice at a time: what was committed before the first has sought counts no more.
+        """
+        async with self._seeking:
+            committed: Mapping[Any, int | None] = await super().seek_to_committed()
+            lives = {TP(*tp): life for tp, life in self._thread.lives.items()}
+            starts = await self.app.watcher.tenures.starts(
+                committed, lives, self.earliest_offsets, super().highwaters
+            )
+            if starts:
+                await self.seek_wait(starts)
+            elsewhere = {tp: at for tp, at in starts.items() if at != committed[tp]}
+            if elsewhere:
+                await self._commit(elsewhere)
+            return {**committed, **starts}
 
     async def owns(self, generation: int) -> bool:
         """Ask the broker whether this worker is a member of its group in a generation.

@@ -16,6 +16,8 @@ import msgspec
 ROW: Final = b"life"
 """Key of the row; accounts' are MessagePack arrays."""
 
+EXPIRED: Final = "records have expired before they were read; lengthen retention.ms"
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -67,8 +69,7 @@ def begin(known: Life | None, log: Log, epoch: int) -> Beginning:
         told = "the topic ends before what is committed; its log was cut off"
         return Beginning(new, log.end, told, log.committed - log.end)
     if log.committed < log.first:
-        told = "records have expired before they were read; lengthen retention.ms"
-        return Beginning(same, log.first, told, log.first - log.committed)
+        return Beginning(same, log.first, EXPIRED, log.first - log.committed)
     return Beginning(same, log.committed, "")
 
 

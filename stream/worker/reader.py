@@ -15,15 +15,19 @@ consumers. Tests of transactions and of readiness fail when they change.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka
 from faust.types import TP
 
 from gamekeeper.stream.worker.trail import Trail
+
+ASK_AGAIN: Final = 1.0  # seconds
 
 
 class ReaderThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # as Faust is
@@ -80,33 +84,29 @@ class ReaderThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # as
         cluster.told(len(metadata.partitions_for_topic(cluster.topic) or ()))
 
     async def seek_to_committed(self) -> Mapping[Any, int | None]:
-        """Go to the committed offsets and begin the trails there."""
-        committed: Mapping[Any, int | None] = await self.call_thread(self._seek_to_committed)
+        """Ask for the committed offsets, and end the trails.
+
+        It is not known yet which offsets count. Whoever knows seeks, which begins trails anew.
+        """
+        committed: Mapping[Any, int | None] = await self.call_thread(self._ask_for_committed)
         return committed
 
-    async def _seek_to_committed(self) -> Mapping[Any, int | None]:
+    async def _ask_for_committed(self) -> Mapping[Any, int | None]:
         consumer = self._ensure_consumer()
+        self.trails.clear()
         found = await consumer._coordinator.fetch_committed_offsets(list(consumer.assignment()))
         committed: dict[Any, int | None] = dict.fromkeys(consumer.assignment())
         committed |= {tp: each.offset for tp, each in found.items()}
         self.lives = {tp: each.metadata or "" for tp, each in found.items()}
         self.beat_at = time.monotonic()
-        # From here on without a pause: nothing may be read between a seek and its trail.
-        self.trails.clear()
-        for tp, offset in committed.items():
-            if offset:
-                consumer.seek(tp, offset)
-                self._begin(tp, offset)
         return committed
 
     async def _seek_wait(self, consumer: Any, partitions: Mapping[Any, int]) -> None:
+        # From here on without a pause: nothing may be read between a trail and its seek.
         for tp, offset in partitions.items():
-            self._begin(tp, offset)
+            if tp.topic not in self.app.tables.changelog_topics:
+                self.trails[TP(tp.topic, tp.partition)] = Trail(offset)
         await super()._seek_wait(consumer, partitions)
-
-    def _begin(self, tp: Any, offset: int) -> None:
-        if tp.topic not in self.app.tables.changelog_topics:
-            self.trails[TP(tp.topic, tp.partition)] = Trail(offset)
 
     async def _fetch_records(
         self, consumer: Any, active_partitions: Any, **options: Any
@@ -114,11 +114,34 @@ class ReaderThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # as
         records: Mapping[Any, Sequence[Any]] = await super()._fetch_records(
             consumer, active_partitions, **options
         )
+        passed: dict[Any, int] = {}
         for tp, trail in list(self.trails.items()):
             state = self.state(tp)
-            if state is not None and state.has_valid_position:
-                trail.read([each.offset for each in records.get(tp, ())], state.position)
+            if state is None or not state.has_valid_position:
+                continue
+            offsets = [each.offset for each in records.get(tp, ())]
+            if [*offsets, state.position][0] > trail.position:
+                passed[tp] = trail.position
+            trail.read(offsets, state.position)
+        await self._judge(consumer, passed)
         return records
+
+    async def _judge(self, consumer: Any, passed: Mapping[Any, int]) -> None:
+        """Tell of records that expired before they were read.
+
+        aiokafka goes on behind them in silence. It passes over a transaction's markers just so:
+        what the broker still has tells one from the other.
+        """
+        while passed:
+            try:
+                firsts = await consumer.beginning_offsets(list(passed))
+            except KafkaError:
+                await asyncio.sleep(ASK_AGAIN)
+                continue
+            for tp, position in passed.items():
+                if firsts[tp] > position:
+                    self.app.watcher.tenures.expired(tp, position, firsts[tp])
+            return
 
     def state(self, tp: Any) -> Any:
         """Give what aiokafka knows of an assigned partition; None where it is not assigned."""

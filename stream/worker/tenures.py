@@ -8,7 +8,7 @@ after that.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -19,7 +19,16 @@ from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.asking import ask
 from gamekeeper.stream.worker.changelog import FENCE, Tenure, epoch_of, fence, stored
 from gamekeeper.stream.worker.engines import Engines
-from gamekeeper.stream.worker.lives import ROW, Beginning, Life, Log, begin, decoded, encoded
+from gamekeeper.stream.worker.lives import (
+    EXPIRED,
+    ROW,
+    Beginning,
+    Life,
+    Log,
+    begin,
+    decoded,
+    encoded,
+)
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.outbox import Outbox
 from gamekeeper.stream.worker.profiles import Profiles
@@ -55,6 +64,7 @@ class Tenures:
         self._profiles = profiles
         self._engines = engines
         self._epochs: dict[int, int] = {}
+        self._owns: Any = None
         self._begun: dict[Any, tuple[int | None, Beginning]] = {}
         self._restored = False
         self.held: dict[int, Tenure] = {}
@@ -89,7 +99,7 @@ class Tenures:
             for partition, epoch in epochs.items()
         ]:
             await sent
-        self._epochs = epochs
+        self._epochs, self._owns = epochs, owns
 
     async def _follow(self, marks: Mapping[Any, int]) -> None:
         """Throw away what is kept here of a changelog that was made anew since."""
@@ -133,9 +143,9 @@ class Tenures:
             return {}
         news = [each for each in places if self._news(each, committed[each])]
         if news:
-            await self._begin(
-                epochs, news, committed, lives, await firsts(*news), await ends(*news)
-            )
+            logs = await self._logs(news, committed, lives, firsts, ends)
+            if self._epochs is epochs:
+                await self._begin(epochs, logs, committed)
         if self._epochs is not epochs:
             return {}
         return {each: self._begun[each][1].offset for each in places}
@@ -143,23 +153,39 @@ class Tenures:
     def _news(self, place: Any, committed: int | None) -> bool:
         return place not in self._begun or self._begun[place][0] != committed
 
+    async def _logs(
+        self,
+        places: Sequence[Any],
+        committed: Mapping[Any, int | None],
+        lives: Mapping[Any, str],
+        firsts: Any,
+        ends: Any,
+    ) -> dict[Any, Log]:
+        """Ask the broker what it has of partitions."""
+        topic = self._settings.topics.queries
+        first, end = await firsts(*places), dict(await ends(*places))
+        life = (await self._ask(topic_ids, [topic])).get(topic, "")
+        logs = {}
+        for place in places:
+            counts = not life or lives.get(place, "") in ("", life)
+            at = committed[place] if counts else None
+            if at is not None and at > end[place]:
+                reached = await self._ask(reaches, topic, place.partition, at)
+                end[place] = at if reached else end[place]
+            logs[place] = Log(life, at, first[place], end[place])
+        return logs
+
     async def _begin(
         self,
         epochs: Mapping[int, int],
-        places: Iterable[Any],
+        logs: Mapping[Any, Log],
         committed: Mapping[Any, int | None],
-        lives: Mapping[Any, str],
-        firsts: Mapping[Any, int],
-        ends: Mapping[Any, int],
     ) -> None:
-        topic = self._settings.topics.queries
-        self.topic = (await self._ask(topic_ids, [topic])).get(topic, "")
         rows, found = [], {}
-        for place in places:
+        for place, there in logs.items():
             partition, epoch = place.partition, epochs[place.partition]
-            counts = not self.topic or lives.get(place, "") in ("", self.topic)
-            at = committed[place] if counts else None
-            noted, begun = await self._beginning(place, epoch, at, firsts[place], ends[place])
+            noted = self._noted(partition)
+            begun = begin(noted, there, epoch)
             if begun.life != noted:
                 rows.append(Row("life", partition, ROW, encoded(begun.life), epoch))
             ruled, ruling = await self._ruling(partition, begun)
@@ -170,40 +196,21 @@ class Tenures:
         if self._epochs is not epochs:
             return
         for place, (begun, ruling) in found.items():
+            if begun.told:
+                self._tell(place, begun.told, committed[place], begun.offset, begun.lost)
+            self.topic = logs[place].topic
             self._begun[place] = committed[place], begun
             self.held[place.partition] = Tenure(epochs[place.partition], begun.life.number)
             self._engines.rulings[place.partition] = ruling
         self._profiles.begun()
         if rows:
             written = await self._outbox.write(rows)
-            if self._epochs is epochs:
+            if await self._owns():  # else the store would be ahead of a successor's rows
                 self._outbox.keep(written)
 
-    async def _beginning(
-        self, place: Any, epoch: int, committed: int | None, first: int, end: int
-    ) -> tuple[Life | None, Beginning]:
-        """Give what is noted of the topic's life, and decide where to read on; say what is odd."""
-        topic, partition = self._settings.topics.queries, place.partition
+    def _noted(self, partition: int) -> Life | None:
         row = stored(self._table.data.read(partition, ROW))
-        noted = decoded(row.data if row else None)
-        if (
-            committed is not None
-            and committed > end
-            and await self._ask(reaches, topic, partition, committed)
-        ):
-            end = committed
-        begun = begin(noted, Log(self.topic, committed, first, end), epoch)
-        if begun.told:
-            log.error(
-                begun.told,
-                topic=topic,
-                partition=partition,
-                committed=committed,
-                reading_from=begun.offset,
-                lost=begun.lost,
-            )
-            self._metrics.unread.inc(begun.lost)
-        return noted, begun
+        return decoded(row.data if row else None)
 
     async def _ruling(self, partition: int, begun: Beginning) -> tuple[Rulings | None, Rulings]:
         """Give what is noted of the profiles that rule a partition, and what is to be noted."""
@@ -213,6 +220,23 @@ class Tenures:
         if noted is None:
             return None, await self._profiles.first(life)
         return noted, noted.since(life, begun.offset)
+
+    def expired(self, place: Any, position: int, first: int) -> None:
+        """Tell, from any thread, of records that expired before reading came to them."""
+        self._tell(place, EXPIRED, position, first, first - position)
+
+    def _tell(
+        self, place: Any, told: str, committed: int | None, reading_from: int, lost: int
+    ) -> None:
+        log.error(
+            told,
+            topic=place.topic,
+            partition=place.partition,
+            committed=committed,
+            reading_from=reading_from,
+            lost=lost,
+        )
+        self._metrics.unread.inc(lost)
 
     async def _ask(self, what: Callable[..., T], *about: Any) -> T:
         return await ask(self._settings, what, *about)

@@ -31,6 +31,11 @@ class Trail:
         self._order: deque[int] = deque()  # those that wait, in order, and some that no longer do
         self._lock = threading.Lock()
 
+    @property
+    def position(self) -> int:
+        """Where reading goes on."""
+        return self._position
+
     def read(self, offsets: Sequence[int], position: int) -> None:
         """Note the offsets of records that were read, in order, and where reading goes on.
 

@@ -234,15 +234,17 @@ class Watcher:
             self._metrics.forgotten.inc(sum(row.kind == "header" for row in rows))
 
     async def _save(self, rows: list[Row], generation: int) -> None:
-        """Write rows, and delete those that are of no use once the others are known to count.
+        """Write rows, headers once all that they count on is known to be there, deletions last.
 
+        A client that gives one batch of records up, after long trying, goes on with the next.
         A worker whose partitions went to another one meanwhile may have written too late: what it
         then wrote is left aside when state is restored. It must not have it in its own store, nor
         delete what a header before that still needs.
         """
-        new = [row for row in rows if row.kind != "delete"]
-        old = [row for row in rows if row.kind == "delete"]
-        for part in filter(None, (new, old)):
+        for kind in ("segment", "header", "delete"):
+            part = [row for row in rows if row.kind == kind]
+            if not part:
+                continue
             written = await self._outbox.write(part)
             await self._hold(generation)
             self._outbox.keep(written)

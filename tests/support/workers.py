@@ -102,6 +102,12 @@ class Worker:
         assert self._process is not None
         return psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED
 
+    def suspend(self) -> None:
+        """Hold it with SIGSTOP."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        wait_for(self.stopped)
+
     def wake(self) -> None:
         """Let it go on after a SIGSTOP."""
         assert self._process is not None

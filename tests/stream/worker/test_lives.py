@@ -13,6 +13,7 @@ from gamekeeper.stream.worker.lives import Life, Log, begin
 from support.brokers import Broker, Names, kinds
 from support.crashing import make_trace
 from support.online import alarming, engine_of, expected, found
+from support.retention import expire
 from support.workers import Worker, all_applied, prepare, read, send, wait_for
 
 SEEN = Life(3, "one")
@@ -159,6 +160,26 @@ def test_a_worker_goes_on_where_retention_has_passed_it(environ: dict[str, str])
         wait_for(lambda: all_applied(settings))
         assert worker.metric("gamekeeper_events_total", outcome="applied") == 10
         assert worker.metric("gamekeeper_records_lost_total") > 0
+        assert "have expired before they were read" in worker.logged()
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("broker", [each for each in kinds() if each != "embedded"], indirect=True)
+def test_what_expires_while_a_worker_runs_is_counted(environ: dict[str, str]) -> None:
+    """Kafka's client goes on behind it in silence; each record is applied or told as lost."""
+    environ["GAMEKEEPER_SESSION_TIMEOUT"] = "30"
+    settings = prepare(environ)
+    with Worker(environ) as worker:
+        wait_for(worker.ready)
+        worker.suspend()
+        send(settings, make_trace(600), partition=0)
+        count = len(read(settings, settings.topics.queries))
+        expire(settings, settings.topics.queries, 0, count - 10)
+        worker.wake()
+        wait_for(lambda: all_applied(settings))
+        lost = worker.metric("gamekeeper_records_lost_total")
+        assert lost > 0
+        assert lost + worker.metric("gamekeeper_events_total", outcome="applied") == count
         assert "have expired before they were read" in worker.logged()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from faust.types import TP
@@ -71,7 +72,7 @@ def test_nothing_is_taken_that_was_let_go_meanwhile(
     table = SimpleNamespace(data=SimpleNamespace(read=lambda _, key: rows.get(key)))
     outbox = Outbox()
     tenures = Tenures(None, table, settings, outbox, Metrics(), profiles, engines)
-    tenures._epochs = {0: 7}
+    tenures._epochs, tenures._owns = {0: 7}, AsyncMock(return_value=True)
     tenures.restored()
     broker = Broker(tenures, let_go)
     monkeypatch.setattr(module, "topic_ids", broker.topic_ids)
