@@ -213,6 +213,8 @@ class Intake:
             return  # partitions have changed hands meanwhile
         for place, record in found:
             backlog.pop(wanted[place])
+            if record is not None and record.key != wanted[place]:
+                record = None  # of a topic that was made anew: what was to be read is gone
             event = self._again.event(place, record, generation)
             if record is None:
                 self._lose(event)

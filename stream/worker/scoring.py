@@ -6,6 +6,7 @@ skipped or a dead letter; one account's fault touches no other account.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -28,6 +29,12 @@ from gamekeeper.stream.worker.shares import QUANTUM, Reading
 from gamekeeper.stream.worker.store import Store
 
 log = structlog.get_logger("gamekeeper.stream")
+
+STEP = 64
+"""Rows of a slice that are scored between looks at the clock: with fewer, `similarity` searches its
+history more often than it is worth."""
+SLICE_SECONDS = 0.1
+"""A slice ends after so long, and a step: rows with networks take milliseconds each."""
 
 Current = Callable[[Any], AbstractContextManager[None]]
 
@@ -138,7 +145,11 @@ class Scorer:
             if not self._news(key, [item]):
                 return Scored(skipped=1)
             slices = self._begun[key] = engine.slices(item.arrival)
-        slices.step(QUANTUM)
+        until = time.monotonic() + SLICE_SECONDS
+        for _ in range(QUANTUM // STEP):
+            slices.step(STEP)
+            if not slices.left or time.monotonic() > until:
+                break
         if slices.left:
             return None
         scored = Scored(outcomes=[slices.outcome()])

@@ -24,8 +24,8 @@ Event = Any
 """A `faust.Event` with raw bytes (or None) as key and value."""
 
 QUANTUM: Final = 256
-"""Rows of one account in a turn. Hardened PRADA takes 10 ms for so many of 28x28 pixels, three
-detectors 0.1 to 0.5 s, by the account's history; half as many take `similarity` nearly as long."""
+"""Rows of one account in a turn, at most. Hardened PRADA takes 10 ms for so many of 28x28 pixels;
+three detectors with networks take 0.5 to 1 s, so that a slice ends earlier, by the clock."""
 MAX_ROWS: Final = 4096
 """Rows of a micro-batch: 16 full turns. No event has more rows than this."""
 
@@ -124,8 +124,8 @@ class Shares:
 
         Such an event stays first in its line until it is `done`. None where nothing waits.
         """
-        first = self._slice() if self._slice_next else None
-        return first or self._batch() or self._slice()  # whose events the batch has read
+        due = self._slice() if self._slice_next else None
+        return due or self._batch() or self._slice()  # a large one may just have been read
 
     def done(self, item: Item) -> None:
         """Take an event off its line that was worked on in slices, unless it was forgotten."""

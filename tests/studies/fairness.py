@@ -4,12 +4,11 @@
         [--code FOLDER]...
 
 Fifty accounts send one image (28x28 uint8) each second, all to one partition of one worker with
-networks of the paper's size and three detectors (or hardened PRADA alone), which writes scores. For
-`SECONDS` they are alone; then another account, which had sent three events before, sends events of
-4,096 images, one each `PAUSE` seconds, which is faster than they can be scored. Printed is for how
-long the fifty accounts' scores were behind their queries, by the records' timestamps, for each
-`--code` (a folder with the package `gamekeeper`, such as `build/types` of another checkout) and at
-last for this one.
+hardened PRADA (or in five seconds, with three detectors and networks of the paper's size). For
+twenty seconds they are alone; then another account, which had sent two events before, sends events
+of 4,096 images, faster than they can be scored. Printed is for how long the fifty accounts' scores
+were behind their queries, by the records' timestamps, for each `--code` (a folder with the package
+`gamekeeper`, such as `build/types` of another checkout) and at last for this one.
 """
 
 from __future__ import annotations
@@ -42,9 +41,12 @@ from support.workers import Record, Worker, all_applied, environ_for, prepare, r
 
 ACCOUNTS = 50
 ROWS = 4096
-SECONDS = 30.0
-PAUSE = 1.0
-BEFORE = 3
+SECONDS = 20.0
+BEFORE = 2
+PER_SECOND = {1: 50, 3: 10}
+"""Small events of all accounts, by the number of detectors."""
+LARGE = {1: 140, 3: 7}
+"""Large events in that time, by the number of detectors."""
 MINUTES = 30 * 60.0
 KINDS = {"embedding": "conv-encoder", "log_likelihood": "vq-vae"}
 
@@ -89,21 +91,21 @@ def profile(folder: Path, detectors: int) -> Path:
     return folder / "profile.json"
 
 
-def play(settings: Settings, large: list[Record], name: str) -> None:
+def play(settings: Settings, large: list[Record], name: str, rate: int) -> None:
     """Let the fifty accounts send for a while, and the large events one by one beside them."""
     rng = np.random.default_rng(len(large))
     begun, coming = time.monotonic(), iter(large)
-    due = begun
+    due, pause = begun, SECONDS / max(1, len(large))
     with producer(settings) as client:
         for number in itertools.count():
-            at = begun + number / ACCOUNTS
-            if at > begun + SECONDS:
+            at = begun + number / rate
+            if number >= SECONDS * rate:
                 break
             time.sleep(max(0.0, at - time.monotonic()))
             key, value = event(f"account-{number % ACCOUNTS}", f"{name}-{number}", 1, rng)
             client.send(settings.topics.queries, key=key, value=value, partition=0)
             if time.monotonic() >= due:
-                due += PAUSE
+                due += pause
                 with suppress(StopIteration):
                     key, value = next(coming)
                     client.send(settings.topics.queries, key=key, value=value, partition=0)
@@ -125,7 +127,7 @@ def delays(settings: Settings) -> Delays:
     return found
 
 
-def measure(environ: dict[str, str], large: list[Record]) -> Delays:
+def measure(environ: dict[str, str], large: list[Record], rate: int) -> Delays:
     """Run a worker beside both kinds of traffic."""
     settings = prepare(environ)
     with Worker(environ) as worker:
@@ -134,10 +136,9 @@ def measure(environ: dict[str, str], large: list[Record]) -> Delays:
         first = [event(f"account-{each}", f"first-{each}", 1, rng) for each in range(ACCOUNTS)]
         send(settings, [*first, *large[:BEFORE]], partition=0)
         wait_for(lambda: all_applied(settings), MINUTES)
-        play(settings, [], "alone")
-        play(settings, large[BEFORE:], "beside")
-        wait_for(lambda: all_applied(settings), MINUTES)
-        worker.terminate()
+        play(settings, [], "alone", rate)
+        play(settings, large[BEFORE:], "beside", rate)
+        wait_for(lambda: len((found := delays(settings)).beside) >= len(found.alone), MINUTES)
     return delays(settings)
 
 
@@ -155,7 +156,8 @@ def main() -> None:
     parser.add_argument("--code", action="append", default=[])
     asked = parser.parse_args()
     rng = np.random.default_rng(0)
-    large = [event("large", f"large-{n}", ROWS, rng) for n in range(BEFORE + int(SECONDS / PAUSE))]
+    count = BEFORE + LARGE[asked.detectors]
+    large = [event("large", f"large-{number}", ROWS, rng) for number in range(count)]
     for code in [*asked.code, ""]:
         with brokers.make_broker(asked.broker) as broker, tempfile.TemporaryDirectory() as folder:
             environ = environ_for(broker.address, {}, Path(folder) / "data")
@@ -164,7 +166,7 @@ def main() -> None:
             environ["GAMEKEEPER_LOG_LEVEL"] = "WARNING"
             if code:
                 environ["PYTHONPATH"] = code
-            found = measure(environ, large)
+            found = measure(environ, large, PER_SECOND[asked.detectors])
         print(f"{code or 'this code'}, alone: {', '.join(told(found.alone))}", flush=True)
         print(f"{code or 'this code'}, beside: {', '.join(told(found.beside))}", flush=True)
 

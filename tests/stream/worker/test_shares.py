@@ -138,6 +138,15 @@ def test_new_accounts_do_not_keep_others_waiting() -> None:
     assert (seen["large"], seen["old"]) == (10, 10)
 
 
+def test_a_large_event_that_nobody_has_read_yet_is_found() -> None:
+    """Where a slice is due, and what waits was not looked at, it is."""
+    desk = Desk()
+    desk.put("a", 1)
+    assert desk.take() == ({"a": 1}, [("a", 0)])
+    desk.put("a", QUANTUM + 1)
+    assert desk.take() == ({"a": QUANTUM}, [])
+
+
 def test_many_small_events_of_one_account_are_one_turn() -> None:
     """Of a flood of small events, a batch has a quantum, beside all that others have sent."""
     desk = Desk()
