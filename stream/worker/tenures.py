@@ -8,11 +8,11 @@ after that.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import structlog
+from faust.tables.recovery import RebalanceAgain
 
 from gamekeeper.schemas.errors import BrokerError
 from gamekeeper.stream.kafka import Settings, reaches, topic_ids
@@ -59,8 +59,8 @@ class Tenures:
     async def take(self, marks: Mapping[Any, int], owns: Any) -> None:
         """Begin tenures of the changelog's partitions whose marks lie at these offsets.
 
-        Standbys only follow, and begin nothing. Where the partitions have gone to another worker
-        already (`owns()` is false), nothing begins: the group is about to say so.
+        Where the partitions have gone to another worker already (`owns()` is false), nothing
+        begins: the group is about to say so.
         """
         mine = [each for each in marks if each in self._app.assignor.assigned_actives()]
         if len(mine) < len(marks):
@@ -81,13 +81,10 @@ class Tenures:
         """Throw away what is kept here of a changelog that was made anew since."""
         topic = self._settings.changelog
         known = (await self._ask(topic_ids, [topic])).get(topic, "")
-        standbys = [each for each in self._app.assignor.assigned_standbys() if each.topic == topic]
-        recovery = self._app.tables.recovery
-        for place in (*marks, *standbys):
-            if not self._table.data.follow(place.partition, known, marks.get(place, sys.maxsize)):
-                for offsets in (recovery.active_offsets, recovery.standby_offsets):
-                    if place in offsets:
-                        offsets[place] = None  # as Faust has it where nothing is kept
+        offsets = self._app.tables.recovery.active_offsets
+        for place, mark in marks.items():
+            if not self._table.data.follow(place.partition, known, mark):
+                offsets[place] = None  # as Faust has it where nothing is kept
                 log.error(
                     "the changelog was made anew; what is kept of it here is thrown away, and "
                     "accounts begin anew",
@@ -106,7 +103,8 @@ class Tenures:
 
         `lives` are the topic's ids that were committed with it, empty where none was: an offset of
         another topic does not count. `firsts` and `ends` ask the broker for the offsets of
-        partitions. Nothing is decided before state is restored.
+        partitions. Nothing is decided before state is restored. Where partitions are let go
+        meanwhile, it raises what has Faust restore those that come next, and not end the worker.
         """
         places = [
             place
@@ -118,6 +116,8 @@ class Tenures:
         news = [each for each in places if self._news(each, committed[each])]
         if news:
             await self._begin(news, committed, lives, await firsts(*news), await ends(*news))
+        if not self._begun.keys() >= set(places):
+            raise RebalanceAgain  # they were let go meanwhile
         return {each: self._begun[each][1].offset for each in places}
 
     def _news(self, place: Any, committed: int | None) -> bool:
@@ -138,12 +138,14 @@ class Tenures:
             partition = place.partition
             counts = not self.topic or lives.get(place, "") in ("", self.topic)
             at = committed[place] if counts else None
-            epoch = self._epochs[partition]
-            row = stored(self._table.data.read(partition, ROW))
-            noted = decoded(row.data if row else None)
             end = ends[place]
             if at is not None and at > end and await self._ask(reaches, topic, partition, at):
                 end = at
+            epoch = self._epochs.get(partition)
+            if epoch is None:
+                raise RebalanceAgain  # it was let go meanwhile
+            row = stored(self._table.data.read(partition, ROW))
+            noted = decoded(row.data if row else None)
             found = Log(self.topic, at, firsts[place], end)
             begun = begin(noted, found, epoch)
             if begun.told:

@@ -57,9 +57,7 @@ from support.strikes import (
 from support.workers import Record
 
 WORKERS, SINKS = 3, 2
-PARTITIONS = (
-    2 * WORKERS
-)  # as many for each: of four, Faust may give two workers two, the third none
+PARTITIONS = 2 * WORKERS
 THRESHOLDS = {"prada": 0.0, "similarity": 4.5, "likelihood": -0.2}
 """Each account of the trace alarms several times, which shows what its detector remembers."""
 
