@@ -45,6 +45,7 @@ class Stage:
         *,
         workers: int = 1,
         sinks: int = 1,
+        sink_options: tuple[str, ...] = (),
         **variables: str,
     ) -> None:
         """Make the topics; `variables` are the workers' further settings."""
@@ -62,7 +63,8 @@ class Stage:
         environs = [self._environ("disturbed", f"worker-{each}") for each in range(workers)]
         self.settings: Settings = prepare(environs[0])
         self.tables = folder / "tables"
-        command = [Path(sys.executable).with_name("gamekeeper"), "sink", "--out", self.tables]
+        program = Path(sys.executable).with_name("gamekeeper")
+        command = [program, "sink", "--out", self.tables, *sink_options]
         self.workers = [Worker(environ) for environ in environs]
         self.sinks = [Service(command, environs[0]) for _ in range(sinks)]
         self.ended = 0
