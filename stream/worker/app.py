@@ -156,6 +156,9 @@ def _options(settings: Settings) -> dict[str, Any]:
         "datadir": settings.data_dir,
         "topic_partitions": settings.partitions,
         "topic_replication_factor": settings.replication,
+        # Nobody follows the partitions of others. Faust empties the queue of what was followed when
+        # the worker's own partitions are restored: rows would be missing that it takes for applied.
+        "table_standby_replicas": 0,
         "consumer_max_fetch_size": MAX_FETCH,
         "producer_request_timeout": WRITE_SECONDS,
         "producer_max_batch_size": MAX_PRODUCER_BATCH,

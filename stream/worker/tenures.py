@@ -7,7 +7,6 @@ after that.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -83,8 +82,8 @@ class Tenures:
     async def take(self, marks: Mapping[Any, int], owns: Any) -> None:
         """Begin tenures of the changelog's partitions whose marks lie at these offsets.
 
-        Standbys only follow, and begin nothing. Where the partitions have gone to another worker
-        already (`owns()` is false), nothing begins: the group is about to say so.
+        Where the partitions have gone to another worker already (`owns()` is false), nothing
+        begins: the group is about to say so.
         """
         mine = [each for each in marks if each in self._app.assignor.assigned_actives()]
         if len(mine) < len(marks):
@@ -105,13 +104,10 @@ class Tenures:
         """Throw away what is kept here of a changelog that was made anew since."""
         topic = self._settings.changelog
         known = (await self._ask(topic_ids, [topic])).get(topic, "")
-        standbys = [each for each in self._app.assignor.assigned_standbys() if each.topic == topic]
-        recovery = self._app.tables.recovery
-        for place in (*marks, *standbys):
-            if not self._table.data.follow(place.partition, known, marks.get(place, sys.maxsize)):
-                for offsets in (recovery.active_offsets, recovery.standby_offsets):
-                    if place in offsets:
-                        offsets[place] = None  # as Faust has it where nothing is kept
+        offsets = self._app.tables.recovery.active_offsets
+        for place, mark in marks.items():
+            if not self._table.data.follow(place.partition, known, mark):
+                offsets[place] = None  # as Faust has it where nothing is kept
                 log.error(
                     "the changelog was made anew; what is kept of it here is thrown away, and "
                     "accounts begin anew",

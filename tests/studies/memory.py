@@ -83,8 +83,7 @@ class Watch:
 
     def __init__(self, worker: Worker) -> None:
         """Begin."""
-        assert worker._process is not None
-        self._process = psutil.Process(worker._process.pid)
+        self._process = psutil.Process(worker.pid)
         self._done = threading.Event()
         self.peak = self._process.memory_info().rss
         self._thread = threading.Thread(target=self._read)

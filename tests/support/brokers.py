@@ -3,89 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
 import uuid
 from pathlib import Path
 
-from gamekeeper.stream.kafka import HOST, EmbeddedBroker, LoopbackBroker
+from gamekeeper.stream.kafka import EmbeddedBroker, LoopbackBroker
 from support import ports
-
-SERVER = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{host}:{controller}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{advertised}
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-log.dirs={data}
-auto.create.topics.enable=false
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-broker.heartbeat.interval.ms=500
-broker.session.timeout.ms={session}
-"""
-# For a life of seconds: the first compiler's code is good enough, and one thread collects garbage.
-BRIEF = ["-Xms128m", "-Xmx350m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-# A killed broker can come back when its session is over; one that has no core for a while, and is
-# not to be killed, must not be taken for dead.
-SHORT, PATIENT = 2_000, 30_000
-UUID = "Z2FtZWtlZXBlcnRlc3QwMA"  # any 16 bytes in base64: the test cluster's id
-
-
-class KafkaBroker(LoopbackBroker):
-    """One Apache Kafka node that is broker and controller; its data survives stop and kill."""
-
-    def __init__(self, home: Path, port: int = 0, session: int = PATIENT) -> None:
-        """Prepare a node from the jars in `home/libs`.
-
-        Without a sign of life for `session` milliseconds the controller takes the broker for dead.
-        """
-        super().__init__(port)
-        self.advertised = self.port
-        self._session = session
-        self._java = ["java", *BRIEF, "-cp", f"{home}/libs/*"]
-        self._folder: Path | None = None
-
-    def command(self) -> list[str]:
-        """Say how to run the node, formatting its storage in a temporary folder the first time."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="gamekeeper-kafka-"))
-            self._format(self._folder)
-        return [*self._java, "kafka.Kafka", str(self._folder / "server.properties")]
-
-    def _format(self, folder: Path) -> None:
-        config, controller = folder / "server.properties", ports.reserve()
-        config.write_text(
-            SERVER.format(
-                host=HOST,
-                port=self.port,
-                advertised=self.advertised,
-                controller=controller,
-                data=folder / "data",
-                session=self._session,
-            )
-        )
-        subprocess.run(
-            [*self._java, "kafka.tools.StorageTool", "format", "-t", UUID, "-c", config],
-            check=True,
-            capture_output=True,
-            timeout=300,
-        )
-
-    def __exit__(self, *_: object) -> None:
-        """End and remove the data."""
-        self.kill()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+from support.kafka_nodes import PATIENT, SHORT, KafkaBroker
 
 
 class GivenCluster:

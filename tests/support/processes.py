@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
+
+import psutil
+
+PATIENCE = 180.0
+"""Seconds for what takes a few where nothing else runs; only what fails takes so long."""
 
 
 def python(code: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -44,3 +52,76 @@ def spawned(
             yield process
         finally:
             process.kill()
+
+
+class Service:
+    """A command that can be killed, suspended and started again; leaving the context kills it."""
+
+    def __init__(self, command: Iterable[str | Path], environ: Mapping[str, str]) -> None:
+        """Say how it runs; all its lives log to the same file."""
+        self._command = list(command)
+        self._environ = {"PATH": "/usr/bin:/bin", **environ}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, however it is."""
+        self.kill()
+        self.log.close()
+
+    def start(self) -> None:
+        """Start the process."""
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process's id; that of the last one where none runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
+
+    def terminate(self) -> int:
+        """End it with SIGTERM and return its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(PATIENCE)
+
+    def suspend(self) -> None:
+        """Hold it with a SIGSTOP."""
+        os.kill(self.pid, signal.SIGSTOP)
+        while not self.stopped():
+            time.sleep(0.01)
+
+    def stopped(self) -> bool:
+        """Say whether a SIGSTOP holds it."""
+        return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+
+    def wake(self) -> None:
+        """Let it go on after a SIGSTOP."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def alive(self) -> bool:
+        """Say whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def logged(self) -> str:
+        """Read what it has logged so far."""
+        # Not by seeking: the process writes at the same place of the same open file.
+        log = self.log.fileno()
+        return os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-import psutil
 from kafka import TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from gamekeeper.stream.kafka import Settings, apply, consumer, producer
 from support import ports
+from support.processes import PATIENCE, Service
 
 SERVE = "from gamekeeper.stream.cli.serve import serve; serve()"
 PARTITIONS = 4
-PATIENCE = 180.0
-"""Seconds for what takes a few where nothing else runs; only what fails takes so long."""
 Record = tuple[bytes | None, bytes | None]
 
 
@@ -48,79 +43,15 @@ def prepare(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
-class Worker:
-    """One worker process; leaving the context kills it."""
+class Worker(Service):
+    """One worker process, watched over its HTTP."""
 
     def __init__(
         self, environ: Mapping[str, str], command: Iterable[str] = (sys.executable, "-c", SERVE)
     ) -> None:
         """Say how it runs; it keeps its port and its folder over restarts."""
         self.port = ports.reserve()
-        self._environ = {
-            "PATH": "/usr/bin:/bin",
-            **environ,
-            "GAMEKEEPER_HTTP_PORT": str(self.port),
-        }
-        self._command = list(command)
-        self._process: subprocess.Popen[bytes] | None = None
-        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
-
-    def __enter__(self) -> Worker:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End it, however it is."""
-        self.kill()
-        self.log.close()
-
-    def start(self) -> None:
-        """Start the process."""
-        self._process = subprocess.Popen(
-            self._command,
-            env=self._environ,
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=self.log,
-        )
-
-    def kill(self) -> None:
-        """End it with SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(30)
-
-    def terminate(self) -> int:
-        """End it with SIGTERM and return its exit status."""
-        assert self._process is not None
-        self._process.terminate()
-        return self._process.wait(PATIENCE)
-
-    def stopped(self) -> bool:
-        """Say whether a SIGSTOP holds it."""
-        assert self._process is not None
-        return psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED
-
-    def suspend(self) -> None:
-        """Hold it with SIGSTOP."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        wait_for(self.stopped)
-
-    def wake(self) -> None:
-        """Let it go on after a SIGSTOP."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-    def alive(self) -> bool:
-        """Say whether the process runs."""
-        return self._process is not None and self._process.poll() is None
-
-    def logged(self) -> str:
-        """Read what it has logged so far."""
-        self.log.seek(0)
-        return self.log.read().decode(errors="replace")
+        super().__init__(command, {**environ, "GAMEKEEPER_HTTP_PORT": str(self.port)})
 
     def get(self, path: str) -> tuple[int, str]:
         """Ask its HTTP; status 0 where nothing answers."""
@@ -169,7 +100,7 @@ def send(settings: Settings, records: Iterable[Record], partition: int | None = 
 def read(settings: Settings, topic: str) -> list[Any]:
     """Read all that a topic holds now, each partition in order."""
     with consumer(settings) as client:
-        places = [TopicPartition(topic, each) for each in range(PARTITIONS)]
+        places = [TopicPartition(topic, each) for each in range(settings.partitions)]
         client.assign(places)
         client.seek_to_beginning()
         ends = client.end_offsets(places)
@@ -185,7 +116,12 @@ def read(settings: Settings, topic: str) -> list[Any]:
 
 def all_applied(settings: Settings) -> bool:
     """Say whether the group has committed every offset of the queries topic."""
-    with consumer(settings, group=settings.app_id) as client:
-        places = [TopicPartition(settings.topics.queries, each) for each in range(PARTITIONS)]
+    return all_read(settings, settings.topics.queries, settings.app_id)
+
+
+def all_read(settings: Settings, topic: str, group: str) -> bool:
+    """Say whether a group has committed every offset of a topic."""
+    with consumer(settings, group=group) as client:
+        places = [TopicPartition(topic, each) for each in range(settings.partitions)]
         ends = client.end_offsets(places)
         return all((client.committed(place) or 0) >= ends[place] for place in places)

@@ -89,10 +89,9 @@ class App:
         self.stream = Stream()
         self.settings = settings
         self.changelog = settings.changelog
-        self.given = Given(-1, (), ())
+        self.given = Given(-1, ())
         self.assignor = SimpleNamespace(
             assigned_actives=lambda: self._places(self.given.actives),
-            assigned_standbys=lambda: self._follows(),
         )
         self.tables = SimpleNamespace(
             changelog_topics={self.changelog},
@@ -121,9 +120,6 @@ class App:
         topics = self.settings.topics.queries, self.changelog
         return {TP(topic, each) for each in partitions for topic in topics}
 
-    def _follows(self) -> set[Any]:
-        return {TP(self.changelog, each) for each in self.given.standbys}
-
     def _start_span_from_rebalancing(self, name: str) -> Any:
         return noop_span()
 
@@ -151,7 +147,7 @@ class App:
             if beating is not None:
                 beating.cancel()
             self.given = await coordinator.join()
-            mine = self._places(self.given.actives) | self._follows()
+            mine = self._places(self.given.actives)
             self.client.assign(mine)
             self.consumer_generation_id = self.given.generation
             beating = self.loop.create_task(beat(coordinator, self.settings.heartbeat))

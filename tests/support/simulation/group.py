@@ -13,11 +13,10 @@ Answer = Callable[[Any], None]
 
 
 class Given(NamedTuple):
-    """What a member is given: partitions to work on and others to follow, in a generation."""
+    """What a member is given: partitions to work on, in a generation."""
 
     generation: int
     actives: tuple[int, ...]
-    standbys: tuple[int, ...]
 
 
 class Group:
@@ -109,7 +108,7 @@ class Group:
         self._share(sorted(joined))
         for member, answer in joined.items():
             self._heard[member] = self._world.now
-            answer(self._given(member, len(joined)))
+            answer(self._given(member))
         self._world.after(self._session + 1e-6, self._expire)
 
     def _share(self, members: list[str]) -> None:
@@ -121,7 +120,6 @@ class Group:
             if owner not in members or not stays:
                 self._owners[partition] = chance.choice(members)
 
-    def _given(self, member: str, members: int) -> Given:
+    def _given(self, member: str) -> Given:
         actives = tuple(p for p, owner in self._owners.items() if owner == member)
-        others = () if members == 1 else tuple(self._owners.keys() - set(actives))
-        return Given(self.generation, actives, others)
+        return Given(self.generation, actives)

@@ -15,16 +15,14 @@ from support.simulation.faust import RESTORED_AT_ONCE, App
 class Recovery:
     """Restores the rows of partitions that have come, and then lets the records flow.
 
-    `active_offsets` and `standby_offsets` are Faust's: up to where each changelog has been read.
+    `active_offsets` are Faust's: up to where each changelog has been read.
     """
 
     def __init__(self, app: App, store: Any) -> None:
         self.active_offsets: dict[Any, int | None] = {}
-        self.standby_offsets: dict[Any, int | None] = {}
         self._app = app
         self._store = store
         self._actives: set[Any] = set()
-        self._standbys: set[Any] = set()
         self._ends: Mapping[Any, int] = {}
         self._buffer: list[Any] = []
         self._read = asyncio.Event()
@@ -35,19 +33,13 @@ class Recovery:
         self._flush()
         for place in gone:
             self.active_offsets.pop(place, None)
-            self.standby_offsets.pop(place, None)
         topic, assignor = self._app.changelog, self._app.assignor
         self._actives = {each for each in assignor.assigned_actives() if each.topic == topic}
-        self._standbys = set(assignor.assigned_standbys())
-        for offsets, places in (
-            (self.standby_offsets, self._standbys),
-            (self.active_offsets, self._actives),
-        ):
-            for place in places:
-                kept = self._store.persisted_offset(place)
-                if kept is not None:
-                    offsets[place] = kept
-                offsets.setdefault(place, None)
+        for place in self._actives:
+            kept = self._store.persisted_offset(place)
+            if kept is not None:
+                self.active_offsets[place] = kept
+            self.active_offsets.setdefault(place, None)
         self.active_offsets = {p: self.active_offsets[p] for p in self._actives}
         if self._task is not None:
             self._task.cancel()
@@ -65,7 +57,7 @@ class Recovery:
         app, consumer, actives = self._app, self._app.consumer, sorted(self._actives)
         await app.producer.flush()
         self._ends = {p: end - 1 for p, end in (await consumer.highwaters(*actives)).items()}
-        await self._begin(actives, self.active_offsets)
+        await self._begin(actives)
         if self._needed():
             self._read.clear()
             self._resume(actives)
@@ -73,15 +65,11 @@ class Recovery:
             consumer.pause_partitions(actives)
         else:
             consumer.resume_flow()
-        if self._standbys:
-            standbys = sorted(self._standbys)
-            await self._begin(standbys, self.standby_offsets)
-            await consumer.highwaters(*standbys)
-            self._resume(standbys)
         await self._complete(generation)
 
-    async def _begin(self, places: list[Any], offsets: dict[Any, int | None]) -> None:
+    async def _begin(self, places: list[Any]) -> None:
         """Seek to where reading goes on."""
+        offsets = self.active_offsets
         firsts = await self._app.consumer.earliest_offsets(*places)
         for place in places:
             known, first = offsets[place], firsts[place] - 1
@@ -94,7 +82,7 @@ class Recovery:
 
     async def _complete(self, generation: int) -> None:
         app, consumer = self._app, self._app.consumer
-        await self._store.on_recovery_completed(self._actives, self._standbys)
+        await self._store.on_recovery_completed(self._actives, set())
         consumer.stop_flow()  # what `app.build` has the table do when it is restored
         app.watcher.tenures.restored()
         if app.consumer_generation_id != generation:
@@ -108,10 +96,9 @@ class Recovery:
     def take(self, message: Any) -> None:
         """Take a record of a changelog."""
         place = message.tp
-        offsets = self.active_offsets if place in self._actives else self.standby_offsets
-        known = offsets.get(place)
-        if place in self._actives | self._standbys and (known is None or message.offset > known):
-            offsets[place] = message.offset
+        known = self.active_offsets.get(place)
+        if place in self._actives and (known is None or message.offset > known):
+            self.active_offsets[place] = message.offset
             event = SimpleNamespace(message=message, key=message.key, value=message.value)
             self._buffer.append(event)
             if len(self._buffer) >= RESTORED_AT_ONCE:

@@ -1,0 +1,86 @@
+"""A worker that takes partitions over has all of their state, whatever it had of it before."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faust.tables.recovery import RebalanceAgain
+from faust.types import TP
+
+from gamekeeper.stream.kafka import Settings
+from gamekeeper.stream.worker.tenures import Tenures
+from support.brokers import Broker, Names
+from support.crashing import make_trace
+from support.online import alarming, expected, found
+from support.workers import SERVE, Worker, all_applied, prepare, send, wait_for
+
+pytestmark = pytest.mark.broker
+
+# Run first, it makes a worker slow at following the changelogs of partitions that are another's,
+# if it does: what it has read of them waits in Faust's queue when its own partitions are restored,
+# which is when Faust empties that.
+SLOW = """
+import asyncio
+from faust.tables.base import Collection
+from faust.tables.recovery import Recovery
+restored = asyncio.Event()
+complete = Recovery.on_recovery_completed
+async def wait(self, event):
+    if event.message.tp in self.app.tables.recovery.standby_tps:
+        await restored.wait()
+async def late(self, generation_id=0):
+    while self.standby_tps and self.tables.changelog_queue.qsize() < 10:
+        await asyncio.sleep(0.01)
+    await complete(self, generation_id)
+    restored.set()
+Collection.on_changelog_event = wait
+Recovery.on_recovery_completed = late
+"""
+
+
+def test_what_was_there_before_is_whole(broker: Broker, names: Names, tmp_path: Path) -> None:
+    """No row is missing in a worker that was there, with other partitions, when its peer died."""
+    environ = alarming(broker, names, tmp_path)
+    second = {**environ, "GAMEKEEPER_DATA_DIR": str(tmp_path / "second")}
+    settings = prepare(environ)
+    trace = make_trace(1000)
+    cut, kill = len(trace) // 2, len(trace) // 2 + 40
+    with Worker(environ) as first:
+        send(settings, trace[:cut])
+        wait_for(lambda: all_applied(settings))
+        with Worker(second, [sys.executable, "-c", SLOW + SERVE]) as heir:
+            wait_for(lambda: first.ready() and heir.ready())
+            send(settings, trace[cut:kill])
+            wait_for(lambda: all_applied(settings))
+            first.kill()
+            send(settings, trace[kill:])
+            wait_for(lambda: all_applied(settings))
+            assert "begins anew" not in heir.logged()
+    assert found(settings) == expected(settings)
+
+
+def test_partitions_that_go_while_it_asks_do_not_end_the_worker() -> None:
+    """Partitions that are let go while the broker is asked where to begin are given up quietly."""
+    settings = Settings()
+    place = TP(settings.topics.queries, 0)
+    tenures = Tenures(None, None, settings, None, None)  # type: ignore[arg-type]
+    tenures._epochs = {0: 1}
+    tenures.restored()
+
+    async def first(*places: Any) -> dict[Any, int]:
+        return dict.fromkeys(places, 0)
+
+    async def end(*places: Any) -> dict[Any, int]:
+        tenures.clear()
+        return dict.fromkeys(places, 0)
+
+    async def ask(*_: Any) -> dict[str, str]:
+        return {}
+
+    tenures._ask = ask  # type: ignore[method-assign]
+    with pytest.raises(RebalanceAgain):
+        asyncio.run(tenures.starts({place: None}, {}, first, end))
