@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -65,14 +65,22 @@ class Intake:
     About `max_events` records may wait, and `max_bytes` bytes of their values. An account's may
     take half of what is free, so that however many do, there is room for others. Those that are
     read again take half of what there is at most; where others need more than the other half, one
-    account at a time gets one record through.
+    account at a time gets one record through. `lost` is told of records that are gone by then.
     """
 
     def __init__(
-        self, shares: Shares, again: Again, metrics: Metrics, *, max_events: int, max_bytes: int
+        self,
+        shares: Shares,
+        again: Again,
+        lost: Callable[[Sequence[Place]], None],
+        metrics: Metrics,
+        *,
+        max_events: int,
+        max_bytes: int,
     ) -> None:
         self._shares = shares
         self._again = again
+        self._lost = lost
         self._metrics = metrics
         self.max_events = max_events
         self._max_bytes = max_bytes
@@ -211,23 +219,20 @@ class Intake:
             return
         if backlog is not self._backlog or generation != self._generation:
             return  # partitions have changed hands meanwhile
+        gone = []
         for place, record in found:
-            backlog.pop(wanted[place])
-            if record is not None and record.key != wanted[place]:
-                record = None  # of a topic that was made anew: what was to be read is gone
-            event = self._again.event(place, record, generation)
-            if record is None:
-                self._lose(event)
+            key = wanted[place]
+            backlog.pop(key)
+            # One with another key is of a topic that was made anew: what was to be read is gone.
+            there = record if record is not None and record.key == key else None
+            event = self._again.event(place, there, generation)
+            if there is None:
+                gone.append(place)
+                event.ack()
             else:
                 self._shares.put(event)
+        if gone:
+            self._lost(gone)
         self._show()
         if not backlog:
             await run(self._thread, self._again.close)
-
-    def _lose(self, event: Event) -> None:
-        """Go on without a record that was gone before its turn came."""
-        event.ack()
-        self._metrics.unread.inc()
-        if time.monotonic() - self._said >= SAY_SECONDS:
-            self._said = time.monotonic()
-            log.error("records that were held back have expired; lengthen retention.ms")

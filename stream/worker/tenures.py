@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import structlog
+from faust.types import TP
 
 from gamekeeper.stream.kafka import Settings, reaches, topic_ids
 from gamekeeper.stream.worker import rulings
 from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.asking import ask
+from gamekeeper.stream.worker.backlog import Place
 from gamekeeper.stream.worker.changelog import FENCE, Tenure, epoch_of, fence, stored
 from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.lives import (
@@ -220,6 +222,11 @@ class Tenures:
     def expired(self, place: Any, position: int, first: int) -> None:
         """Tell, from any thread, of records that expired before reading came to them."""
         self._tell(place, EXPIRED, position, first, first - position)
+
+    def gone(self, places: Sequence[Place]) -> None:
+        """Tell of records of one partition that were held back, and expired before their turn."""
+        where = TP(self._settings.topics.queries, places[0].partition)
+        self._tell(where, EXPIRED, places[0].offset, places[-1].offset + 1, len(places))
 
     def _tell(
         self, place: Any, told: str, committed: int | None, reading_from: int, lost: int

@@ -97,6 +97,7 @@ class Watcher:
         intake = Intake(
             Shares(self._scorer.read, self._engines.home),
             Rereader(self._app, self._settings),
+            self.tenures.gone,
             self._metrics,
             max_events=self._settings.batch_events,
             max_bytes=MAX_WAITING_BYTES,

@@ -94,6 +94,7 @@ def run(
         intake = Intake(
             Shares(read, lambda partition, _: (partition, 0)),
             Nothing(),
+            lambda places: None,
             Metrics(),
             max_events=max_events,
             max_bytes=100,
