@@ -21,98 +21,35 @@ is a prefix of it:
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from gamekeeper.detectors.base import Segment
-from gamekeeper.detectors.engine import Account, Key, Profile, Seen, Source, forgotten, seen
+from gamekeeper.detectors.engine import Account, Key, Profile, Source
 from gamekeeper.schemas.errors import StateError
 from gamekeeper.stream.worker.changelog import Stored, Tenure
 from gamekeeper.stream.worker.footprint import footprint
+from gamekeeper.stream.worker.row_codec import (
+    CODEC,
+    Get,
+    Header,
+    Range,
+    Row,
+    decode_header,
+    decode_piece,
+    digest,
+    encode,
+    header_key,
+    pieces,
+    segment_key,
+)
 
-CODEC = 1
-# Kafka's default limit of a record is 1 MiB; larger segments are cut into rows of this size.
-MAX_ROW = 512 * 2**10
 PLACE = 250
 """Bytes of an account's places in the dictionaries of the store and the engine, by tracemalloc."""
 FEW = 16
 """Queries after which an account is weighed again: that takes as long as to score one or two."""
-
-HEADERS = b"\x92"
-"""What headers' keys, and no others, begin with: MessagePack's array of two."""
-
-Get = Callable[[bytes], Stored | None]
-"""Reads a row by its key; None where there is none."""
-
-
-class Row(NamedTuple):
-    """A row to be written, by the tenure of an epoch; a None value deletes the one it wrote."""
-
-    kind: Literal["header", "segment", "delete", "life", "profile"]
-    partition: int
-    key: bytes
-    value: bytes | None
-    epoch: int
-
-
-class _Range(msgspec.Struct, array_like=True):
-    """The live rows of one log: numbers from `first` up to, not including, `next`.
-
-    `setup` identifies the detector's options and network: what others made is of no use.
-    """
-
-    detector: str
-    setup: str
-    log: str
-    first: int
-    next: int
-
-    def keys(self, key: Key) -> Iterator[bytes]:
-        for number in range(self.first, self.next):
-            yield _segment_key(key, self.detector, self.log, number)
-
-    def leftovers(self, key: Key, get: Get) -> Iterator[tuple[bytes, int]]:
-        """Find what a batch that was not finished has left beyond the range, and its epochs."""
-        for number in itertools.count(self.next):
-            row = _segment_key(key, self.detector, self.log, number)
-            found = get(row)
-            if found is None:
-                return
-            yield row, found.epoch
-
-
-class _Header(msgspec.Struct, array_like=True):
-    """The header row: `offset` is the last one of the source partition that was applied.
-
-    `life` is the topic's, in which the offset counts; earlier builds knew of none.
-    """
-
-    codec: int
-    topic: str
-    partition: int
-    offset: int
-    ranges: list[_Range]
-    account: bytes
-    life: int = 0
-
-
-class _Piece(msgspec.Struct, array_like=True):
-    """A segment row; `more` says that the segment goes on in the next row."""
-
-    end: int
-    more: bool
-    data: bytes
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_key = msgspec.msgpack.Decoder(tuple[str, str]).decode
-_decode_header = msgspec.msgpack.Decoder(_Header).decode
-_decode_piece = msgspec.msgpack.Decoder(_Piece).decode
 
 
 class _Log:
@@ -165,7 +102,7 @@ class Entry:
         self.bytes = 0
         self._weighed = 0
         self._weigh_at = 0
-        self._setups = {each.detector: _digest(profile.setup(each)) for each in profile.detectors}
+        self._setups = {each.detector: digest(profile.setup(each)) for each in profile.detectors}
         self._logs: dict[tuple[str, str], _Log] = {}
         self._useless: list[tuple[bytes, int]] = []
         self._written: int | None = None  # the epoch that the stored header is of
@@ -179,7 +116,7 @@ class Entry:
         """
         self._written = stored.epoch
         try:
-            header = _decode_header(stored.data)
+            header = decode_header(stored.data)
             if header.codec != CODEC:
                 raise StateError(f"row has codec {header.codec}; this version reads {CODEC}")
             if header.partition != self.partition:
@@ -193,7 +130,7 @@ class Entry:
         if (header.topic, header.life) == (self.topic, self._tenure.life):
             self.offset = header.offset  # another one's offsets count something else
 
-    def _segments(self, ranges: Iterable[_Range], get: Get) -> Iterator[tuple[str, Segment]]:
+    def _segments(self, ranges: Iterable[Range], get: Get) -> Iterator[tuple[str, Segment]]:
         """Read all live segments, noting where they are."""
         for each in ranges:
             if self._setups.get(each.detector) != each.setup:
@@ -206,20 +143,20 @@ class Entry:
             except (msgspec.MsgspecError, StateError) as error:
                 self.account.lost[each.detector] = f"{each.log}: {error}"
 
-    def _abandon(self, each: _Range, get: Get) -> None:
+    def _abandon(self, each: Range, get: Get) -> None:
         """Let the detector start afresh: numbers go on, so that new rows keep clear of these."""
         self._logs[each.detector, each.log] = _Log(each.next)
         found = ((row, get(row)) for row in each.keys(self.key))
         self._useless.extend((row, there.epoch) for row, there in found if there)
 
-    def _read(self, each: _Range, get: Get) -> Iterator[Segment]:
+    def _read(self, each: Range, get: Get) -> Iterator[Segment]:
         log = self._logs[each.detector, each.log] = _Log(each.first)
         data = b""
         for row in each.keys(self.key):
             stored = get(row)
             if stored is None:
                 raise StateError(f"row {log.next} is missing")
-            piece = _decode_piece(stored.data)
+            piece = decode_piece(stored.data)
             log.ends.append(piece.end)
             log.epochs.append(stored.epoch)
             data += piece.data
@@ -232,9 +169,9 @@ class Entry:
         partition, epoch = self.partition, self._tenure.epoch
         for detector, segment in self.account.drain():
             log = self._logs.setdefault((detector, segment.log), _Log())
-            for piece in _pieces(segment):
-                row_key = _segment_key(self.key, detector, segment.log, log.next)
-                yield Row("segment", partition, row_key, _encode(piece), epoch)
+            for piece in pieces(segment):
+                row_key = segment_key(self.key, detector, segment.log, log.next)
+                yield Row("segment", partition, row_key, encode(piece), epoch)
                 log.ends.append(segment.end)
                 log.epochs.append(epoch)
         self._useless.extend(self._forgotten())
@@ -242,7 +179,7 @@ class Entry:
         if self._written not in (None, epoch):
             self._useless.append((header, self._written))
         self._written = epoch
-        yield Row("header", partition, header, _encode(self._header()), epoch)
+        yield Row("header", partition, header, encode(self._header()), epoch)
         for key, writer in self._useless:
             yield Row("delete", partition, key, None, writer)
         self._useless = []
@@ -259,15 +196,15 @@ class Entry:
             self.bytes = footprint(self) + PLACE
             self._weigh_at = queries + (1 if fresh > FEW else 1 + min(queries // 8, FEW))
 
-    def _header(self) -> _Header:
+    def _header(self) -> Header:
         ranges = [
-            _Range(detector, self._setups[detector], name, log.first, log.next)
+            Range(detector, self._setups[detector], name, log.first, log.next)
             for (detector, name), log in self._logs.items()
             if detector in self._setups
         ]
         account = self.account.header()
         life = self._tenure.life
-        return _Header(CODEC, self.topic, self.partition, self.offset, ranges, account, life)
+        return Header(CODEC, self.topic, self.partition, self.offset, ranges, account, life)
 
     def _forgotten(self) -> Iterator[tuple[bytes, int]]:
         """Take forgotten rows out of the live ranges; give their keys and epochs."""
@@ -277,55 +214,6 @@ class Entry:
                 continue
             count = bisect_right(log.ends, position)
             for number, epoch in enumerate(log.epochs[:count], log.first):
-                yield _segment_key(self.key, detector, name, number), epoch
+                yield segment_key(self.key, detector, name, number), epoch
             del log.ends[:count], log.epochs[:count]
             log.first += count
-
-
-def _segment_key(key: Key, detector: str, log: str, number: int) -> bytes:
-    return _encode((*key, detector, log, number))
-
-
-def _digest(setup: str) -> str:
-    return hashlib.sha256(setup.encode()).hexdigest()[:8]
-
-
-def _pieces(segment: Segment) -> Iterator[_Piece]:
-    data = memoryview(segment.data)
-    for start in range(0, max(len(data), 1), MAX_ROW):
-        part = bytes(data[start : start + MAX_ROW])
-        yield _Piece(segment.end, start + MAX_ROW < len(data), part)
-
-
-def header_key(key: Key) -> bytes:
-    """Give the key of an account's header row."""
-    return _encode(key)
-
-
-def key_of(header: bytes) -> Key:
-    """Give the account that a header's key is of."""
-    return _decode_key(header)
-
-
-def seen_of(header: Stored) -> Seen:
-    """Say what a header row tells of its account; raises `StateError`, or msgspec's errors."""
-    return seen(_decode_header(header.data).account)
-
-
-def deleted(key: bytes, header: Stored, get: Get, partition: int, epoch: int) -> Iterator[Row]:
-    """Give the rows that delete an account, in their order.
-
-    First a header that needs none of the account's segments, then their deletion, its own at last:
-    wherever that ends, what is left is known, and goes when the account is next looked at, or seen.
-    """
-    saved = _decode_header(header.data)
-    ranges = [msgspec.structs.replace(each, setup="") for each in saved.ranges]
-    left = msgspec.structs.replace(saved, ranges=ranges, account=forgotten(saved.account))
-    yield Row("header", partition, key, _encode(left), epoch)
-    for each in saved.ranges:
-        found = ((row, get(row)) for row in each.keys(key_of(key)))
-        of_range = [(row, there.epoch) for row, there in found if there]
-        for row, writer in [*of_range, *each.leftovers(key_of(key), get)]:
-            yield Row("delete", partition, row, None, writer)
-    for writer in sorted({header.epoch, epoch}):
-        yield Row("delete", partition, key, None, writer)

@@ -14,15 +14,22 @@ Rows are looked at a hundred accounts at a time, between micro-batches, round an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import msgspec
 
-from gamekeeper.detectors.engine import Key
+from gamekeeper.detectors.engine import Key, forgotten, seen
 from gamekeeper.schemas.errors import StateError
-from gamekeeper.stream.worker.account_rows import HEADERS, Row, deleted, key_of, seen_of
 from gamekeeper.stream.worker.changelog import Stored, Tenure, stored
+from gamekeeper.stream.worker.row_codec import (
+    HEADERS,
+    Get,
+    Row,
+    decode_header,
+    decode_key,
+    encode,
+)
 
 LATENESS = 24 * 3600 * 10**6
 """Microseconds by which an event may come late and still find its account."""
@@ -110,15 +117,34 @@ class Expiry:
     def _gone(self, key: bytes, header: Stored, remembered: float) -> bool:
         """Say whether an account was seen last before what is remembered, and its rows may go."""
         try:
-            seen = seen_of(header)
+            found = seen(decode_header(header.data).account)
         except (msgspec.MsgspecError, StateError):
             return False  # the account's next event tells
-        known = seen.last_time and not seen.suspected
-        silent = remembered - seen.last_time > LATENESS
-        return bool(known) and silent and not self._hot(key_of(key))
+        known = found.last_time and not found.suspected
+        silent = remembered - found.last_time > LATENESS
+        return bool(known) and silent and not self._hot(decode_key(key))
 
     def _delete(self, partition: int, key: bytes, header: Stored) -> list[Row]:
         def get(row: bytes) -> Stored | None:
             return stored(self._rows.read(partition, row))
 
-        return list(deleted(key, header, get, partition, self._tenures[partition].epoch))
+        return list(_deleted(key, header, get, partition, self._tenures[partition].epoch))
+
+
+def _deleted(key: bytes, header: Stored, get: Get, partition: int, epoch: int) -> Iterator[Row]:
+    """Give the rows that delete an account, in their order.
+
+    First a header that needs none of the account's segments, then their deletion, its own at last:
+    wherever that ends, what is left is known, and goes when the account is next looked at, or seen.
+    """
+    saved = decode_header(header.data)
+    ranges = [msgspec.structs.replace(each, setup="") for each in saved.ranges]
+    left = msgspec.structs.replace(saved, ranges=ranges, account=forgotten(saved.account))
+    yield Row("header", partition, key, encode(left), epoch)
+    for each in saved.ranges:
+        found = ((row, get(row)) for row in each.keys(decode_key(key)))
+        of_range = [(row, there.epoch) for row, there in found if there]
+        for row, writer in [*of_range, *each.leftovers(decode_key(key), get)]:
+            yield Row("delete", partition, row, None, writer)
+    for writer in sorted({header.epoch, epoch}):
+        yield Row("delete", partition, key, None, writer)

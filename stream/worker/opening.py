@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gamekeeper.detectors.engine import Arrival, Key
-from gamekeeper.stream.worker.account_rows import Entry, Get
+from gamekeeper.stream.worker.account_rows import Entry
 from gamekeeper.stream.worker.changelog import Stored
 from gamekeeper.stream.worker.dead_letters import DeadLetter
+from gamekeeper.stream.worker.row_codec import Get
 from gamekeeper.stream.worker.store import Store
 
 EXPANSION = 8

@@ -19,9 +19,9 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.exceptions import FaustError
 
 from gamekeeper.stream.kafka import Topics
-from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.changelog import record_key
 from gamekeeper.stream.worker.dead_letters import DeadLetter
+from gamekeeper.stream.worker.row_codec import Row
 
 
 class _Written:

@@ -25,12 +25,12 @@ from gamekeeper.schemas.errors import BrokerError, ProfileError, SchemaError
 from gamekeeper.schemas.order import ProfileOrder, decode_profile_order
 from gamekeeper.stream.announcing import fetch, publish
 from gamekeeper.stream.kafka import Settings
-from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.asking import ask
 from gamekeeper.stream.worker.changelog import Tenure
 from gamekeeper.stream.worker.dead_letters import DeadLetter, letter_of
 from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.metrics import Metrics
+from gamekeeper.stream.worker.row_codec import Row
 from gamekeeper.stream.worker.rulings import ROW, Rulings, encoded, ruled_by
 
 log = structlog.get_logger("gamekeeper.stream")

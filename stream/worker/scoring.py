@@ -20,11 +20,12 @@ from gamekeeper.schemas.errors import StateError
 from gamekeeper.schemas.event import check_key, decode_event, event_key
 from gamekeeper.schemas.order import decode_order, is_order
 from gamekeeper.schemas.verdict import encode_verdict
-from gamekeeper.stream.worker.account_rows import Entry, Get, Row
+from gamekeeper.stream.worker.account_rows import Entry
 from gamekeeper.stream.worker.dead_letters import DeadLetter, letter_of
 from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.opening import Item, Records, make_room, parts
+from gamekeeper.stream.worker.row_codec import Get, Row
 from gamekeeper.stream.worker.shares import QUANTUM, Reading
 from gamekeeper.stream.worker.store import Store
 

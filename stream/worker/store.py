@@ -6,9 +6,10 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from gamekeeper.detectors.engine import Key, Source
-from gamekeeper.stream.worker.account_rows import Entry, Get, header_key
+from gamekeeper.stream.worker.account_rows import Entry
 from gamekeeper.stream.worker.changelog import Tenure
 from gamekeeper.stream.worker.engines import Engines
+from gamekeeper.stream.worker.row_codec import Get, header_key
 
 
 class Store:

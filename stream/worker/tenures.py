@@ -15,7 +15,6 @@ from faust.types import TP
 
 from gamekeeper.stream.kafka import Settings, reaches, topic_ids
 from gamekeeper.stream.worker import rulings
-from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.asking import ask
 from gamekeeper.stream.worker.backlog import Place
 from gamekeeper.stream.worker.changelog import FENCE, Tenure, epoch_of, fence, stored
@@ -33,6 +32,7 @@ from gamekeeper.stream.worker.lives import (
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.outbox import Outbox
 from gamekeeper.stream.worker.profiles import Profiles
+from gamekeeper.stream.worker.row_codec import Row
 from gamekeeper.stream.worker.rulings import Rulings
 
 log = structlog.get_logger("gamekeeper.stream")

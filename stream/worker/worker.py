@@ -13,7 +13,6 @@ Whatever cannot be written ends the process: started again, it goes on from what
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -23,13 +22,10 @@ from typing import Any
 import structlog
 
 from gamekeeper.detectors.engine import Engine
-from gamekeeper.schemas.event import QueryEvent, event_key
-from gamekeeper.schemas.scores import encode_scores
-from gamekeeper.schemas.verdict import Verdict
 from gamekeeper.stream.kafka import Settings
-from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.batching import Batches, current
 from gamekeeper.stream.worker.changelog import stored
+from gamekeeper.stream.worker.counting import count
 from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.expiry import Expiry
 from gamekeeper.stream.worker.intake import Intake, Orders
@@ -39,6 +35,7 @@ from gamekeeper.stream.worker.outbox import Outbox
 from gamekeeper.stream.worker.profiles import Profiles
 from gamekeeper.stream.worker.rereading import Rereader
 from gamekeeper.stream.worker.scoring import Scored, Scorer
+from gamekeeper.stream.worker.settling import LostPartitionsError, Settling
 from gamekeeper.stream.worker.shares import Shares
 from gamekeeper.stream.worker.store import Store
 from gamekeeper.stream.worker.tenures import Tenures
@@ -53,10 +50,6 @@ LOOK_SECONDS = 0.1
 SHORTEST_SILENCE = 5.0
 
 
-class LostPartitionsError(Exception):
-    """The batch's partitions changed hands while it was worked on; its events come again."""
-
-
 class Watcher:
     """The agent's body, and what must happen to it when partitions move and when it ends."""
 
@@ -68,6 +61,7 @@ class Watcher:
         self._engines = engines = Engines(engine)
         self._metrics = metrics
         self._outbox = Outbox(app, table, settings.topics)
+        self._settling = Settling(app, self._outbox, settings)
         self._profiles = Profiles(settings, engines, metrics)
         self.tenures = Tenures(app, table, settings, self._outbox, metrics, self._profiles, engines)
         self._store = Store(engines, settings.hot_accounts, settings.hot_bytes, self.tenures.held)
@@ -86,7 +80,6 @@ class Watcher:
         self._scoring: asyncio.Future[Any] | None = None
         self._closing = False
         self._leaving = False
-        self._held_until = 0.0
 
     async def run(self, stream: Any) -> None:
         """Work on micro-batches until the stream ends; crash the app on what cannot be written.
@@ -159,11 +152,8 @@ class Watcher:
         """
         records, generation = self._current(Records(orders.events))
         decided = await self._profiles.decide(records.events)
-        await self._hold(generation)
-        await self._outbox.send_letters(decided.letters)
-        written = await self._outbox.write(self._profiles.rows(decided, self.tenures.held))
-        await self._hold(generation)
-        self._outbox.keep(written)
+        rows = self._profiles.rows(decided, self.tenures.held)
+        await self._settling.note(decided.letters, rows, generation)
         self._profiles.take(decided)
         for order in records.events:
             order.ack()
@@ -213,16 +203,11 @@ class Watcher:
         return await asyncio.shield(self._scoring)
 
     async def _settle(self, records: Records, scored: Scored, generation: int) -> None:
-        """Make safe what one part of the records has led to."""
-        await self._hold(generation)
-        await self._tell(scored)
-        await self._hold(generation)
-        await self._save(scored.rows, generation)
-        for event in records.events:
-            event.ack()
+        """Make safe what one part of the records has led to, and let go of what is not hot."""
+        await self._settling.settle(records.events, scored, generation)
         for item in records.items:
             self._expiry.note(item.event.message.partition, item.arrival.event.time)
-        self._count(records.events, scored)
+        count(self._engines, self._metrics, records.events, scored)
         self._store.evict()
         self._metrics.hot_accounts.set(len(self._store))
         self._metrics.hot_bytes.set(self._store.bytes)
@@ -230,82 +215,8 @@ class Watcher:
     async def _expire(self, generation: int) -> None:
         """Delete what is stored of accounts that are forgotten."""
         if rows := await self._aside(self._expiry.look):
-            await self._hold(generation)
-            await self._save(rows, generation)
+            await self._settling.delete(rows, generation)
             self._metrics.forgotten.inc(sum(row.kind == "header" for row in rows))
-
-    async def _save(self, rows: list[Row], generation: int) -> None:
-        """Write rows, headers once all that they count on is known to be there, deletions last.
-
-        A client that gives one batch of records up, after long trying, goes on with the next.
-        A worker whose partitions went to another one meanwhile may have written too late: what it
-        then wrote is left aside when state is restored. It must not have it in its own store, nor
-        delete what a header before that still needs.
-        """
-        for kind in ("segment", "header", "delete"):
-            part = [row for row in rows if row.kind == kind]
-            if not part:
-                continue
-            written = await self._outbox.write(part)
-            await self._hold(generation)
-            self._outbox.keep(written)
-
-    async def _hold(self, generation: int) -> None:
-        """Raise `LostPartitionsError` unless the partitions are still this worker's.
-
-        That this worker has heard of nothing else is not enough, as it may have been stopped for
-        longer than its session. From the moment it asked, the broker gives them to no other for a
-        session, or for as long as it waits for members where the group changes; of that, half is
-        left for the writes that follow.
-        """
-        now = time.monotonic()
-        if self._app.consumer_generation_id == generation:
-            if now < self._held_until:
-                return
-            if await self._app.consumer.owns(generation):
-                settings = self._settings
-                sure = min(settings.session_timeout, settings.rebalance_timeout)
-                self._held_until = now + sure / 2
-                return
-        self._held_until = 0.0
-        raise LostPartitionsError
-
-    async def _tell(self, scored: Scored) -> None:
-        if scored.verdicts:
-            await self._outbox.send_verdicts(scored.verdicts)
-        if scored.letters:
-            await self._outbox.send_letters(scored.letters)
-        if self._settings.scores and scored.outcomes:
-            await self._outbox.send_scores(
-                (event_key(event.account), encode_scores(event, outcome.first, outcome.statistics))
-                for outcome in scored.outcomes
-                if outcome.statistics and isinstance(event := outcome.arrival.event, QueryEvent)
-            )
-
-    def _count(self, events: list[Any], scored: Scored) -> None:
-        metrics = self._metrics
-        metrics.batch.observe(len(events))
-        # Events of other models are neither applied nor at fault: they were let through.
-        outcomes = [each for each in scored.outcomes if self._scorer.watches(each.arrival)]
-        metrics.events.labels("applied").inc(len(outcomes))
-        metrics.events.labels("skipped").inc(scored.skipped)
-        metrics.events.labels("dead").inc(len(scored.letters))
-        for letter in scored.letters:
-            metrics.dead_letters.labels(letter.kind).inc()
-        for outcome in outcomes:
-            metrics.queries.inc(len(outcome.arrival.event))
-            if outcome.statistics:  # not an order
-                profile = self._engines.of(outcome.arrival.source).profile
-                for feature in profile.features.difference(outcome.arrival.features or ()):
-                    metrics.featureless.labels(feature).inc()
-            for verdict in outcome.verdicts:
-                metrics.verdicts.labels(verdict.detector, verdict.activity).inc()
-                _tell_of(verdict)
-        now = time.time()
-        for event in events:
-            metrics.latency.observe(max(0.0, now - event.message.timestamp))
-        for row in scored.rows:
-            metrics.rows.labels(row.kind).inc()
 
     async def release(self) -> None:
         """Let go of all partitions: finish the running part, or give it up, and forget the rest.
@@ -324,7 +235,7 @@ class Watcher:
         self._scorer.clear()
         self.tenures.clear()
         self._expiry.clear()
-        self._held_until = 0.0
+        self._settling.clear()
 
     async def _finish(self) -> None:
         """Wait for the running part, though not for ever, and commit what was acknowledged."""
@@ -367,18 +278,3 @@ class Watcher:
             return {}
         lags: dict[int, int] = self._app.consumer.lag(self._settings.topics.queries)
         return lags
-
-
-def _tell_of(verdict: Verdict) -> None:
-    """Log a verdict, once it is safe: names are data, which the log escapes."""
-    log.info(
-        "verdict",
-        account=verdict.account,
-        model=verdict.model,
-        detector=verdict.detector,
-        activity=verdict.activity,
-        severity=verdict.severity,
-        statistic=verdict.statistic,
-        threshold=verdict.threshold,
-        finding=verdict.finding,
-    )

@@ -10,7 +10,7 @@ CONTROL_FLOW = {
     "gamekeeper.replay.theft.base.AttackOver",
     "gamekeeper.stream.sink.member.Stopped",
     "gamekeeper.stream.worker.opening.Full",
-    "gamekeeper.stream.worker.worker.LostPartitionsError",
+    "gamekeeper.stream.worker.settling.LostPartitionsError",
 }
 """What the package itself raises and catches: a thief gives up, a batch is another worker's."""
 

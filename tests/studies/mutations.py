@@ -114,16 +114,16 @@ MUTATIONS = [
     ),
     Mutation(
         "a record that cannot be read becomes no dead letter",
-        "stream/worker/scoring.py",
-        "records.letters.append(found)",
+        "stream/worker/shares.py",
+        "records.letters.append(reading.found)",
         "pass",
         ("tests/stream/worker/test_scoring.py",),
     ),
     Mutation(
         "the worker's state names an offset before the last event that is in it",
         "stream/worker/scoring.py",
-        "entry.offset = source.offset",
-        "entry.offset = source.offset - 1",
+        "entry.offset = last.source.offset",
+        "entry.offset = last.source.offset - 1",
         (
             "tests/stream/worker/test_scoring.py",
             "tests/stream/worker/test_serve.py::test_death_before_the_first_commit_loses_nothing",
@@ -131,7 +131,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the worker writes its state before the verdicts that led to it are safe",
-        "stream/worker/worker.py",
+        "stream/worker/settling.py",
         """        await self._tell(scored)
         await self._hold(generation)
         await self._save(scored.rows, generation)
@@ -154,15 +154,15 @@ MUTATIONS = [
     ),
     Mutation(
         "the sink commits one record more than it has written",
-        "stream/sink/sink.py",
-        "if self._commit({place: lane.next for place, lane in lanes.items()}):",
-        "if self._commit({place: lane.next + 1 for place, lane in lanes.items()}):",
+        "stream/sink/writing.py",
+        "if not self._commit(lanes, {place: lane.end for place, lane in lanes.items()}):",
+        "if not self._commit(lanes, {place: lane.end + 1 for place, lane in lanes.items()}):",
         ("tests/stream/sink/test_sink.py::test_goes_on_where_it_stopped",),
     ),
     Mutation(
         "a sink that was stalled does not ask whether its partitions are still its own",
-        "stream/sink/sink.py",
-        "if not self._commit({place: lane.start for place, lane in lanes.items()}):",
+        "stream/sink/writing.py",
+        "if not self._commit(lanes, {place: lane.start for place, lane in lanes.items()}):",
         "if not lanes:",
         (
             "tests/stream/sink/test_sink_slow.py",

@@ -18,9 +18,9 @@ from gamekeeper.detectors.engine import (
 )
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tensor import Tensor
-from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.changelog import Stored, Tenure
 from gamekeeper.stream.worker.engines import Engines
+from gamekeeper.stream.worker.row_codec import Row
 from gamekeeper.stream.worker.store import Store
 
 KEY: Key = ("alice", "digits")

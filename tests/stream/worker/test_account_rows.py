@@ -13,8 +13,8 @@ from gamekeeper.detectors.engine import (
     Source,
 )
 from gamekeeper.schemas.errors import StateError
-from gamekeeper.stream.worker.account_rows import MAX_ROW
 from gamekeeper.stream.worker.changelog import Stored
+from gamekeeper.stream.worker.row_codec import MAX_ROW
 from support.account_rows import KEY, Rows, Run, arrivals, of, profile, write
 
 

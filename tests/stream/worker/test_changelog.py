@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gamekeeper.schemas.errors import StateError
-from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.changelog import (
     FENCE,
     MARK,
@@ -26,6 +25,7 @@ from gamekeeper.stream.worker.changelog import (
     record_key,
     stored,
 )
+from gamekeeper.stream.worker.row_codec import Row
 from support.account_rows import KEY, Run, arrivals
 
 Record = tuple[bytes, bytes | None]

@@ -16,10 +16,10 @@ from gamekeeper.schemas.event import QueryEvent, encode_event, event_key
 from gamekeeper.schemas.tensor import Tensor
 from gamekeeper.stream.kafka import EmbeddedBroker
 from gamekeeper.stream.worker import expiry
-from gamekeeper.stream.worker.account_rows import Row
 from gamekeeper.stream.worker.changelog import Stored, Tenure, row_of
 from gamekeeper.stream.worker.expiry import LATENESS, Expiry
 from gamekeeper.stream.worker.local_stores import MemoryStore
+from gamekeeper.stream.worker.row_codec import Row
 from support.account_rows import KEY, Rows, Run, arrivals, of, profile, write
 from support.brokers import Broker, Names
 from support.online import alarming, expected, found

@@ -12,9 +12,10 @@ from aiokafka.errors import KafkaError
 
 from gamekeeper.detectors.engine import Source
 from gamekeeper.schemas.verdict import decode_verdict
-from gamekeeper.stream.worker.account_rows import Entry, header_key
+from gamekeeper.stream.worker.account_rows import Entry
 from gamekeeper.stream.worker.changelog import Tenure, changes, stored
 from gamekeeper.stream.worker.cluster import REMADE
+from gamekeeper.stream.worker.row_codec import header_key
 from support.simulation.broker import Log, Record
 from support.simulation.guard import WrongEndError
 from support.simulation.schedule import Simulation
