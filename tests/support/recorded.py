@@ -72,7 +72,7 @@ def environ(name: str, address: str, folder: Path) -> dict[str, str]:
     profile.write_text(json.dumps(PROFILE))
     topics = {
         f"GAMEKEEPER_TOPIC_{kind.upper().replace('-', '_')}": f"{kind}-{name}"
-        for kind in ("queries", "verdicts", "scores", "dead-letters")
+        for kind in ("queries", "verdicts", "scores", "dead-letters", "profiles")
     }
     own = {"GAMEKEEPER_APP_ID": f"app-{name}", "GAMEKEEPER_PROFILE": str(profile), **topics}
     return environ_for(address, own, folder / "data")
