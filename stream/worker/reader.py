@@ -115,6 +115,7 @@ class ReaderThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # as
             consumer, active_partitions, **options
         )
         passed: dict[Any, int] = {}
+        read = []
         for tp, trail in list(self.trails.items()):
             state = self.state(tp)
             if state is None or not state.has_valid_position:
@@ -122,8 +123,11 @@ class ReaderThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # as
             offsets = [each.offset for each in records.get(tp, ())]
             if [*offsets, state.position][0] > trail.position:
                 passed[tp] = trail.position
-            trail.read(offsets, state.position)
+            read.append((trail, offsets, state.position))
+        # Told before it can be committed: who is killed in between would never tell it.
         await self._judge(consumer, passed)
+        for trail, offsets, position in read:
+            trail.read(offsets, position)
         return records
 
     async def _judge(self, consumer: Any, passed: Mapping[Any, int]) -> None:

@@ -139,7 +139,7 @@ def test_two_workers_take_profiles_at_the_same_places(environ: dict[str, str]) -
         for name, content in (("raised", RAISED), ("other", OTHER), ("alone", ALONE))
     ]
     profiles = [load_profile(path) for path in paths]
-    stretches = parts(5)
+    stretches = parts(3)
     with Worker(environ) as one, Worker(second(environ)) as two:
         wait_for(lambda: one.ready() and two.ready())
         for stretch, path, profile in zip(stretches, paths, profiles, strict=False):
@@ -152,7 +152,7 @@ def test_two_workers_take_profiles_at_the_same_places(environ: dict[str, str]) -
         assert max(w.metric("gamekeeper_profile_differs") for w in (one, two)) == 1
         assert one.terminate() == two.terminate() == 0
     with Worker(second(environ)) as third:
-        send(settings, stretches[4])
+        send(settings, stretches[2])
         wait_for(lambda: all_applied(settings))
         assert rules(profiles[-1], third)
     truth = expected_under(settings, first, profiles)
@@ -166,11 +166,11 @@ def test_profiles_that_change_within_a_micro_batch(environ: dict[str, str]) -> N
     settings = prepare(environ)
     first, path = load_profile(Path(settings.profile)), written(environ, "other", OTHER)
     orders = [path, Path(settings.profile), path, path]
-    stretches = parts(5)
+    stretches = parts(3)
     for stretch, order in zip(stretches, orders, strict=False):
         send(settings, stretch)
         announced(environ, order)
-    send(settings, stretches[4])
+    send(settings, stretches[2])
     with Worker(environ) as worker:
         wait_for(lambda: all_applied(settings))
         assert worker.metric("gamekeeper_consumer_lag") == 0
@@ -211,7 +211,7 @@ def test_kills_around_changes_change_no_verdict(environ: dict[str, str]) -> None
     paths = [raised, Path(settings.profile), other]
     chance = random.Random(1)
     with Worker(environ) as one, Worker(second(environ)) as two:
-        for number, stretch in enumerate(parts(6)):
+        for number, stretch in enumerate(parts(3)):
             wait_for(lambda: one.ready() and two.ready())
             send(settings, stretch[: len(stretch) // 2])
             announced(environ, paths[number % 3])
@@ -234,12 +234,12 @@ def test_a_rolling_change_of_workers_changes_no_verdict(environ: dict[str, str])
     settings = prepare(environ)
     path = written(environ, "raised", RAISED)
     other = second(environ, GAMEKEEPER_PROFILE=str(path))
-    stretches = parts(5)
+    stretches = parts(3)
     with ExitStack() as stack:
         old = stack.enter_context(Worker(environ))
         wait_for(old.ready)
         new = stack.enter_context(Worker(other))
-        for stretch, worker in zip(stretches[:4], (new, old, new, old), strict=True):
+        for stretch, worker in zip(stretches[:2], (new, old), strict=True):
             wait_for(lambda: old.ready() and new.ready())
             send(settings, stretch)
             wait_for(lambda: all_applied(settings))
@@ -252,7 +252,7 @@ def test_a_rolling_change_of_workers_changes_no_verdict(environ: dict[str, str])
         assert "gamekeeper profile announce" in new.logged()
         assert found(settings) == expected(settings)
         announced(environ, path)
-        send(settings, stretches[4])
+        send(settings, stretches[2])
         wait_for(lambda: all_applied(settings))
         wait_for(lambda: new.metric("gamekeeper_profile_differs") == 0)
     episodes = openings(verdicts_of(settings))

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from faust.tables.recovery import RebalanceAgain
-from faust.types import TP
 
-from gamekeeper.stream.kafka import Settings
-from gamekeeper.stream.worker.tenures import Tenures
 from support.brokers import Broker, Names
 from support.crashing import make_trace
 from support.online import alarming, expected, found
@@ -61,26 +55,3 @@ def test_what_was_there_before_is_whole(broker: Broker, names: Names, tmp_path: 
             wait_for(lambda: all_applied(settings))
             assert "begins anew" not in heir.logged()
     assert found(settings) == expected(settings)
-
-
-def test_partitions_that_go_while_it_asks_do_not_end_the_worker() -> None:
-    """Partitions that are let go while the broker is asked where to begin are given up quietly."""
-    settings = Settings()
-    place = TP(settings.topics.queries, 0)
-    tenures = Tenures(None, None, settings, None, None)  # type: ignore[arg-type]
-    tenures._epochs = {0: 1}
-    tenures.restored()
-
-    async def first(*places: Any) -> dict[Any, int]:
-        return dict.fromkeys(places, 0)
-
-    async def end(*places: Any) -> dict[Any, int]:
-        tenures.clear()
-        return dict.fromkeys(places, 0)
-
-    async def ask(*_: Any) -> dict[str, str]:
-        return {}
-
-    tenures._ask = ask  # type: ignore[method-assign]
-    with pytest.raises(RebalanceAgain):
-        asyncio.run(tenures.starts({place: None}, {}, first, end))
