@@ -69,8 +69,10 @@ class Service:
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """End it, however it is."""
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
+        """End it, however it is; what fails meanwhile is told with the end of its log."""
+        if error is not None:
+            error.add_note(f"alive: {self.alive()}; its log ends with\n{self.logged()[-4000:]}")
         self.kill()
         self.log.close()
 
