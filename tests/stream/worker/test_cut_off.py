@@ -20,15 +20,15 @@ pytestmark = pytest.mark.broker
 
 STOPPED = """
 import os, signal
-from gamekeeper.stream.worker.worker import Watcher
-tell = Watcher._tell
+from gamekeeper.stream.worker.settling import Settling
+tell = Settling._tell
 calls = []
 async def stop(self, scored):
     await tell(self, scored)
     calls.append(1)
     if len(calls) == 5:
         os.kill(os.getpid(), signal.SIGSTOP)
-Watcher._tell = stop
+Settling._tell = stop
 """
 STALLED = """
 import os, signal
