@@ -139,7 +139,7 @@ def test_two_workers_take_profiles_at_the_same_places(environ: dict[str, str]) -
         for name, content in (("raised", RAISED), ("other", OTHER), ("alone", ALONE))
     ]
     profiles = [load_profile(path) for path in paths]
-    stretches = parts(3)
+    stretches = parts(5)
     with Worker(environ) as one, Worker(second(environ)) as two:
         wait_for(lambda: one.ready() and two.ready())
         for stretch, path, profile in zip(stretches, paths, profiles, strict=False):
@@ -152,7 +152,7 @@ def test_two_workers_take_profiles_at_the_same_places(environ: dict[str, str]) -
         assert max(w.metric("gamekeeper_profile_differs") for w in (one, two)) == 1
         assert one.terminate() == two.terminate() == 0
     with Worker(second(environ)) as third:
-        send(settings, stretches[2])
+        send(settings, stretches[4])
         wait_for(lambda: all_applied(settings))
         assert rules(profiles[-1], third)
     truth = expected_under(settings, first, profiles)
@@ -166,11 +166,11 @@ def test_profiles_that_change_within_a_micro_batch(environ: dict[str, str]) -> N
     settings = prepare(environ)
     first, path = load_profile(Path(settings.profile)), written(environ, "other", OTHER)
     orders = [path, Path(settings.profile), path, path]
-    stretches = parts(3)
+    stretches = parts(5)
     for stretch, order in zip(stretches, orders, strict=False):
         send(settings, stretch)
         announced(environ, order)
-    send(settings, stretches[2])
+    send(settings, stretches[4])
     with Worker(environ) as worker:
         wait_for(lambda: all_applied(settings))
         assert worker.metric("gamekeeper_consumer_lag") == 0
