@@ -211,7 +211,7 @@ def test_kills_around_changes_change_no_verdict(environ: dict[str, str]) -> None
     paths = [raised, Path(settings.profile), other]
     chance = random.Random(1)
     with Worker(environ) as one, Worker(second(environ)) as two:
-        for number, stretch in enumerate(parts(3)):
+        for number, stretch in enumerate(parts(6)):
             wait_for(lambda: one.ready() and two.ready())
             send(settings, stretch[: len(stretch) // 2])
             announced(environ, paths[number % 3])
@@ -234,12 +234,12 @@ def test_a_rolling_change_of_workers_changes_no_verdict(environ: dict[str, str])
     settings = prepare(environ)
     path = written(environ, "raised", RAISED)
     other = second(environ, GAMEKEEPER_PROFILE=str(path))
-    stretches = parts(3)
+    stretches = parts(5)
     with ExitStack() as stack:
         old = stack.enter_context(Worker(environ))
         wait_for(old.ready)
         new = stack.enter_context(Worker(other))
-        for stretch, worker in zip(stretches[:2], (new, old), strict=True):
+        for stretch, worker in zip(stretches[:4], (new, old, new, old), strict=True):
             wait_for(lambda: old.ready() and new.ready())
             send(settings, stretch)
             wait_for(lambda: all_applied(settings))
@@ -252,7 +252,7 @@ def test_a_rolling_change_of_workers_changes_no_verdict(environ: dict[str, str])
         assert "gamekeeper profile announce" in new.logged()
         assert found(settings) == expected(settings)
         announced(environ, path)
-        send(settings, stretches[2])
+        send(settings, stretches[4])
         wait_for(lambda: all_applied(settings))
         wait_for(lambda: new.metric("gamekeeper_profile_differs") == 0)
     episodes = openings(verdicts_of(settings))
