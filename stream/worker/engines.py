@@ -28,8 +28,7 @@ class Engines:
 
     def of(self, source: Source) -> Engine:
         """Give the engine that rules an event."""
-        rulings = self.rulings.get(source.partition)
-        return self.own if rulings is None else self._engines[rulings.at(source.offset).profile]
+        return self._engines[self._hash(source)]
 
     def patience(self, partition: int) -> float:
         """Say how long a silence the profiles that rule a partition's events remember, in us."""
@@ -39,9 +38,7 @@ class Engines:
 
     def watches(self, source: Source, model: str) -> bool:
         """Say whether an event's model is watched; one whose profile is not here yet may be."""
-        rulings = self.rulings.get(source.partition)
-        ruling = self.own.profile.hash if rulings is None else rulings.at(source.offset).profile
-        engine = self._engines.get(ruling)
+        engine = self._engines.get(self._hash(source))
         return engine is None or engine.profile.watches(model)
 
     def home(self, partition: int, offset: int) -> Home:
@@ -76,6 +73,10 @@ class Engines:
             if len(rulings.points) > 1:
                 self.rulings[partition] = rulings.since(rulings.life, committed.get(partition, 0))
         self._keep({*self._ruling(), self.own.profile.hash})
+
+    def _hash(self, source: Source) -> str:
+        rulings = self.rulings.get(source.partition)
+        return self.own.profile.hash if rulings is None else rulings.at(source.offset).profile
 
     def _keep(self, profiles: Iterable[str]) -> None:
         self._engines = {each: self._engines[each] for each in profiles if each in self._engines}
