@@ -15,7 +15,7 @@ from gamekeeper.schemas.event import QueryEvent, decode_event, encode_event, eve
 from gamekeeper.schemas.scores import decode_scores
 from gamekeeper.schemas.tensor import Tensor
 from gamekeeper.stream.kafka import Settings
-from support.brokers import Broker, Names, kafka_home
+from support.brokers import Broker, Names, kinds
 from support.online import alarming, expected, found
 from support.retention import expire
 from support.workers import PARTITIONS, SERVE, Record, Worker, prepare, read, send, wait_for
@@ -174,8 +174,7 @@ def test_a_worker_killed_amid_a_large_event_begins_it_anew(environ: dict[str, st
     assert found(settings) == expected(settings)
 
 
-@pytest.mark.skipif(kafka_home() is None, reason="the embedded broker removes no records")
-@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+@pytest.mark.parametrize("broker", [k for k in kinds() if k != "embedded"], indirect=True)
 def test_held_back_records_that_expire_are_counted(environ: dict[str, str], tmp_path: Path) -> None:
     """Where retention is faster than an account's turn, the worker goes on with what is left."""
     settings = prepare(environ)

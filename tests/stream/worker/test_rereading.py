@@ -10,7 +10,7 @@ from gamekeeper.schemas.errors import BrokerError
 from gamekeeper.stream.kafka import Settings
 from gamekeeper.stream.worker.backlog import Place
 from gamekeeper.stream.worker.rereading import Rereader
-from support.brokers import Broker, LoopbackBroker, Names, kafka_home
+from support.brokers import Broker, LoopbackBroker, Names, kinds
 from support.retention import expire
 from support.workers import environ_for, prepare, send
 
@@ -51,8 +51,7 @@ def test_any_offsets_are_read_again(broker: Broker, names: Names, tmp_path: obje
     reader.close()
 
 
-@pytest.mark.skipif(kafka_home() is None, reason="the embedded broker removes no records")
-@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+@pytest.mark.parametrize("broker", [k for k in kinds() if k != "embedded"], indirect=True)
 def test_what_has_expired_is_told(broker: Broker, names: Names, tmp_path: object) -> None:
     """What retention has removed is gone, and the rest is read."""
     settings = topic(broker.address, names, tmp_path)
