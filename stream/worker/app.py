@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from gamekeeper.stream.worker.health import Health
 from gamekeeper.stream.worker.leaving import leave_soon
 from gamekeeper.stream.worker.local_stores import MEMORY, ROCKSDB
 from gamekeeper.stream.worker.metrics import Metrics
+from gamekeeper.stream.worker.restoring import TableManager
 from gamekeeper.stream.worker.worker import Watcher
 
 # Below the 1 MiB that a broker takes as one batch by default. All records of a partition that wait
@@ -63,9 +63,8 @@ class QuietMonitor(faust.Monitor):  # type: ignore[misc]  # Faust is not followe
     def on_message_in(self, *_: object) -> None:
         """Do nothing."""
 
-    def on_stream_event_in(self, tp: Any, *_: object) -> None:
-        """Note the time: from it Faust tells a stream that hangs."""
-        self.stream_inbound_time[tp] = time.monotonic()
+    def on_stream_event_in(self, *_: object) -> None:
+        """Do nothing."""
 
 
 class GamekeeperApp(faust.App):  # type: ignore[misc]  # Faust is not followed by mypy
@@ -168,6 +167,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "stream_wait_empty": False,
         "cython_optimizations": True,
         "Monitor": QuietMonitor,
+        "TableManager": TableManager,
         "worker_redirect_stdouts": False,
         "topic_disable_leader": True,
         "topic_allow_declare": False,  # `gamekeeper topics apply` makes them, and nobody else

@@ -39,19 +39,15 @@ class Consumer(Reader):
     """Seeks every partition, and knows a changelog's true end."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._seeking, self._seeking_in = asyncio.Lock(), -1
+        self._seeking = asyncio.Lock()
         super().__init__(*args, **options)
 
     async def seek_to_committed(self) -> Mapping[Any, int | None]:
         """Go to the committed offsets, or to where `tenures` says, and have that committed.
 
         Else the next owner would find, and tell, the same loss once more. Faust may ask for this
-        twice at a time: what was committed before the first has sought counts no more. One that
-        partitions were taken from meanwhile may wait for its place for ever: it holds up no other.
+        twice at a time: what was committed before the first has sought counts no more.
         """
-        generation = self.app.consumer_generation_id
-        if generation != self._seeking_in:
-            self._seeking, self._seeking_in = asyncio.Lock(), generation
         async with self._seeking:
             committed: Mapping[Any, int | None] = await super().seek_to_committed()
             lives = {TP(*tp): life for tp, life in self._thread.lives.items()}
@@ -60,8 +56,6 @@ class Consumer(Reader):
             )
             if starts:
                 await self.seek_wait(starts)
-            if generation != self.app.consumer_generation_id:
-                return committed
             elsewhere = {tp: at for tp, at in starts.items() if at != committed[tp]}
             if elsewhere:
                 await self._commit(elsewhere)

@@ -190,6 +190,13 @@ class Reader(aiokafka.Consumer):  # type: ignore[misc]  # Faust is not followed 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """Do nothing: the trail knows what was read."""
 
+    def verify_event_path(self, now: float, tp: Any) -> None:
+        """Do nothing: `unheard` and `lag` tell of a partition that hangs.
+
+        Faust's own look, every few seconds and only for the log, ends the worker where a partition
+        is just being given a new place, as when the records that were next have expired.
+        """
+
     def lag(self, topic: str) -> dict[int, int]:
         """Count, per partition that is read, the offsets that are not applied."""
         lags: dict[int, int] = {}

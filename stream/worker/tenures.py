@@ -67,14 +67,13 @@ class Tenures:
         self._epochs: dict[int, int] = {}
         self._owns: Any = None
         self._begun: dict[Any, tuple[int | None, Beginning]] = {}
-        self._restored = False
+        self._restored = self._epochs
         self.held: dict[int, Tenure] = {}
         self.topic = ""
         self.committed: dict[int, int] = {}
 
     def clear(self) -> None:
         """Let go of all partitions."""
-        self._restored = False
         self._epochs = {}  # another one, by which who is waiting for the broker sees it
         self._begun.clear()
         self.held.clear()
@@ -118,8 +117,12 @@ class Tenures:
                 )
 
     def restored(self) -> None:
-        """Note that state is restored up to the fences."""
-        self._restored = True
+        """Note that state is restored up to the fences of the tenures that were begun last.
+
+        Faust ends a restore also where the partitions have been let go meanwhile: then it says
+        nothing of those that come next.
+        """
+        self._restored = self._epochs
 
     async def starts(
         self, committed: Mapping[Any, int | None], lives: Mapping[Any, str], firsts: Any, ends: Any
@@ -137,7 +140,7 @@ class Tenures:
             for place in committed
             if place.topic == self._settings.topics.queries and place.partition in epochs
         ]
-        if not self._restored or not places:
+        if self._restored is not epochs or not places:
             return {}
         news = [each for each in places if self._news(each, committed[each])]
         if news:

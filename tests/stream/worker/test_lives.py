@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from support.brokers import Broker, Names, kinds
 from support.crashing import make_trace
 from support.online import alarming, engine_of, expected, found
 from support.retention import expire
-from support.workers import Worker, all_applied, prepare, read, send, wait_for
+from support.workers import SERVE, Worker, all_applied, prepare, read, send, wait_for
 
 SEEN = Life(3, "one")
 
@@ -163,14 +164,28 @@ def test_a_worker_goes_on_where_retention_has_passed_it(environ: dict[str, str])
         assert "have expired before they were read" in worker.logged()
 
 
+# Run first, it lets Faust look all the time, not every few seconds, for partitions that hang.
+LOOKING = """
+import asyncio, sys
+from faust.transport.consumer import Consumer
+look = Consumer.verify_all_partitions_active
+async def always(self):
+    print("looking", file=sys.stderr, flush=True)
+    while not self.should_stop:
+        await look(self)
+        await asyncio.sleep(0.001)
+Consumer.verify_all_partitions_active = always
+"""
+
+
 @pytest.mark.broker
 @pytest.mark.parametrize("broker", [each for each in kinds() if each != "embedded"], indirect=True)
 def test_what_expires_while_a_worker_runs_is_counted(environ: dict[str, str]) -> None:
     """Kafka's client goes on behind it in silence; each record is applied or told as lost."""
     environ["GAMEKEEPER_SESSION_TIMEOUT"] = "30"
     settings = prepare(environ)
-    with Worker(environ) as worker:
-        wait_for(worker.ready)
+    with Worker(environ, [sys.executable, "-c", LOOKING + SERVE]) as worker:
+        wait_for(lambda: worker.ready() and "looking" in worker.logged())
         worker.suspend()
         send(settings, make_trace(600), partition=0)
         count = len(read(settings, settings.topics.queries))

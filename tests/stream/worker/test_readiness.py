@@ -80,7 +80,8 @@ def test_a_frozen_broker(own_broker: LoopbackBroker, names: Names, tmp_path: Pat
     """While it is frozen the worker is not ready, and says why; then it is, with no restart."""
     with ready_worker(own_broker.address, names, tmp_path) as (worker, settings):
         signalled(own_broker, signal.SIGSTOP)
-        assert "Kafka" in goes_blind(worker)
+        goes_blind(worker)
+        wait_for(lambda: "no answer from Kafka" in worker.get("/readyz")[1], SILENCE)
         signalled(own_broker, signal.SIGCONT)
         sees_again(worker, settings)
 

@@ -35,6 +35,41 @@ Collection.on_changelog_event = wait
 Recovery.on_recovery_completed = late
 """
 
+# Faust's limits for the steps of a restore, far shorter than what this broker needs for one.
+IMPATIENT = """
+import asyncio
+from faust.tables.recovery import Recovery
+from gamekeeper.stream.worker.consumer import Consumer
+wait, ends = Recovery._wait, Consumer.highwaters
+async def brief(self, coro, timeout=None):
+    await wait(self, coro, timeout and 0.5)
+async def slow(self, *partitions):
+    await asyncio.sleep(2)
+    return await ends(self, *partitions)
+Recovery._wait, Consumer.highwaters = brief, slow
+"""
+# All is read before Faust waits for that.
+EARLY = """
+import asyncio
+from faust.transport.consumer import Fetcher
+start = Fetcher.maybe_start
+async def late(self):
+    started = await start(self)
+    while self.app.tables.recovery.in_recovery:
+        await asyncio.sleep(0.01)
+    return started
+Fetcher.maybe_start = late
+"""
+
+
+@pytest.mark.parametrize("prelude", [IMPATIENT, EARLY], ids=["slow", "early"])
+def test_no_restore_is_given_up(prelude: str, broker: Broker, names: Names, tmp_path: Path) -> None:
+    """A worker whose restore takes long, or is over sooner than looked for, becomes ready."""
+    environ = alarming(broker, names, tmp_path)
+    prepare(environ)
+    with Worker(environ, [sys.executable, "-c", prelude + SERVE]) as worker:
+        wait_for(worker.ready, 30)
+
 
 def test_what_was_there_before_is_whole(broker: Broker, names: Names, tmp_path: Path) -> None:
     """No row is missing in a worker that was there, with other partitions, when its peer died."""

@@ -59,27 +59,59 @@ class Broker:
         return {PLACE.topic: "one"}
 
 
-@pytest.mark.parametrize("let_go", ["", "offsets", "topic"])
-def test_nothing_is_taken_that_was_let_go_meanwhile(
-    let_go: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker whose partitions are revoked in the middle of it neither ends nor holds them."""
+@pytest.fixture
+def taking() -> tuple[Tenures, Outbox]:
+    """A worker that has begun to take a partition over, whose rows a worker before it has left."""
     settings = Settings()
     engines = Engines(Engine(default_profile()))
-    profiles = Profiles(settings, engines, Metrics())
-    noted = encoded(ruled_by(engines.own.profile.hash, 0))
-    rows = {b"profile": noted}
+    rows = {b"profile": encoded(ruled_by(engines.own.profile.hash, 0))}
     table = SimpleNamespace(data=SimpleNamespace(read=lambda _, key: rows.get(key)))
     outbox = Outbox()
+    profiles = Profiles(settings, engines, Metrics())
     tenures = Tenures(None, table, settings, outbox, Metrics(), profiles, engines)
-    tenures._epochs, tenures._owns = {0: 7}, AsyncMock(return_value=True)
+    begin(tenures, 7)
+    return tenures, outbox
+
+
+def begin(tenures: Tenures, epoch: int) -> None:
+    """Begin a tenure; its rows are not restored yet."""
+    tenures._epochs, tenures._owns = {0: epoch}, AsyncMock(return_value=True)
+
+
+@pytest.mark.parametrize("let_go", ["", "offsets", "topic"])
+def test_nothing_is_taken_that_was_let_go_meanwhile(
+    let_go: str, taking: tuple[Tenures, Outbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose partitions are revoked in the middle of it neither ends nor holds them."""
+    tenures, outbox = taking
     tenures.restored()
     broker = Broker(tenures, let_go)
     monkeypatch.setattr(module, "topic_ids", broker.topic_ids)
     starts = asyncio.run(tenures.starts({PLACE: None}, {}, broker.offsets, broker.offsets))
+    rulings = tenures._engines.rulings
     if let_go:
-        assert (starts, tenures.held, engines.rulings, outbox.kept) == ({}, {}, {}, [])
+        assert (starts, tenures.held, rulings, outbox.kept) == ({}, {}, {}, [])
     else:
         assert starts == {PLACE: 0}
-        assert set(tenures.held) == set(engines.rulings) == {0}
+        assert set(tenures.held) == set(rulings) == {0}
         assert [row.kind for row in outbox.kept] == ["life"]
+
+
+def test_a_restore_says_nothing_of_the_partitions_that_come_after_it(
+    taking: tuple[Tenures, Outbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that ends after its partitions were let go: rows of the next are not taken for read."""
+    tenures, outbox = taking
+    broker = Broker(tenures, "")
+    monkeypatch.setattr(module, "topic_ids", broker.topic_ids)
+
+    def starts() -> dict[Any, int]:
+        return asyncio.run(tenures.starts({PLACE: None}, {}, broker.offsets, broker.offsets))
+
+    tenures.clear()
+    tenures.restored()
+    begin(tenures, 9)
+    assert (starts(), tenures.held, outbox.kept) == ({}, {}, [])
+    tenures.restored()
+    assert starts() == {PLACE: 0}
+    assert tenures.held[0].epoch == 9

@@ -156,6 +156,7 @@ class App:
 
     async def _revoked(self, revoked: set[Any]) -> None:
         consumer = self.consumer
+        self.tables.recovery.let_go()
         if revoked:
             consumer.stop_flow()
             consumer.pause_partitions(revoked)

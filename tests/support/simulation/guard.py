@@ -1,4 +1,4 @@
-"""Nothing is committed before it is safe."""
+"""Nothing is committed before it is safe, and what is noted of a partition is noted once."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class Guard:
         self._changelog = changelog
         self._safe: dict[tuple[int, bytes], int] = {}
         self._committed: dict[Any, int] = {}
+        self._fences: dict[int, int] = {}
+        self._ruled: dict[tuple[int, int], int] = {}
 
     def begin_anew(self, topic: str) -> None:
         """Begin anew with a topic whose offsets are others; what it has is safe."""
@@ -37,10 +39,16 @@ class Guard:
         self._committed = {TP(topic, partition): log.end for partition, log in enumerate(logs)}
 
     def appended(self, place: Any, record: Record) -> None:
-        """Note a header."""
-        if place.topic != self._changelog or record.value is None or record.key in (MARK, FENCE):
+        """Note a header, or what rules."""
+        if place.topic != self._changelog or record.value is None or record.key == MARK:
             return
-        _, row = row_of(record.key or b"")
+        if record.key == FENCE:
+            epoch = msgspec.msgpack.decode(record.value)
+            self._fences[place.partition] = max(epoch, self._fences.get(place.partition, 0))
+            return
+        epoch, row = row_of(record.key or b"")
+        if row == rulings.ROW:
+            self._rule(place, epoch, rulings.decoded(record.value).life)
         if row in (ROW, rulings.ROW):
             return
         key = msgspec.msgpack.decode(row)
@@ -48,6 +56,16 @@ class Guard:
             offset = msgspec.msgpack.decode(record.value)[3]
             who = place.partition, key[0].encode()
             self._safe[who] = max(offset, self._safe.get(who, -1))
+
+    def _rule(self, place: Any, epoch: int, life: int) -> None:
+        """Raise `WrongEndError` where a second owner begins with its own profile.
+
+        Nobody announces one here: who finds one noted has nothing to note.
+        """
+        if epoch >= self._fences.get(place.partition, 0):
+            first = self._ruled.setdefault((place.partition, life), epoch)
+            if epoch != first:
+                raise WrongEndError(f"{place}: what rules is noted anew")
 
     def committed(self, place: Any, offset: int, life: str) -> None:
         """Raise `WrongEndError` where an event before an offset of this life is not safe."""

@@ -1,4 +1,4 @@
-"""How Faust restores a table from its changelog, and follows it for others."""
+"""How Faust restores a table from its changelog, as `gamekeeper.stream.worker.restoring` has it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,15 @@ class Recovery:
         self._buffer: list[Any] = []
         self._read = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._let_go = False
+
+    def let_go(self) -> None:
+        """Let go of what is being restored."""
+        self._let_go = True
 
     def rebalanced(self, gone: set[Any], generation: int) -> None:
         """Begin with what is assigned now."""
+        self._let_go = False
         self._flush()
         for place in gone:
             self.active_offsets.pop(place, None)
@@ -82,6 +88,8 @@ class Recovery:
 
     async def _complete(self, generation: int) -> None:
         app, consumer = self._app, self._app.consumer
+        if self._let_go:
+            return
         await self._store.on_recovery_completed(self._actives, set())
         consumer.stop_flow()  # what `app.build` has the table do when it is restored
         app.watcher.tenures.restored()
