@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -25,10 +26,12 @@ LOOK_SECONDS = 5.0
 GROWN = 3
 """Exit status of a worker whose topic has more partitions than its settings say."""
 REMADE = 4
-"""Exit status of a worker whose topic was deleted and made anew: the next start reads that one."""
+"""Exit status of a worker whose topic was made anew or cut off: the next start reads that one."""
 GREW = "the queries topic has more partitions than GAMEKEEPER_PARTITIONS; stopping"
 ANEW = "the queries topic was made anew; stopping"
 READ_ANEW = "start the worker again: it reads the new topic from its beginning"
+CUT = "the log of the queries topic ends before what was read of it; stopping"
+READ_END = "start the worker again: it tells what is lost, and reads on from where the log ends now"
 ADVICE = (
     "set GAMEKEEPER_PARTITIONS={} everywhere, run `gamekeeper topics apply`, which gives the other "
     "topics as many, and start the workers again; no query is lost, but accounts that have moved "
@@ -116,6 +119,15 @@ class Cluster(Service):  # type: ignore[misc]  # mode has no types that mypy fol
         """Take to heart, from any thread, how many partitions another client sees."""
         if partitions > self._settings.partitions:
             self.loop.call_soon_threadsafe(self._grew, partitions)
+
+    def shorter(self, partition: int, read: int) -> None:
+        """Take to heart, from any thread, that a log ends before where it was read up to.
+
+        A node that lacked records became the leader: offsets will be used again, for others.
+        """
+        self.loop.call_soon_threadsafe(
+            partial(self._end, REMADE, CUT, READ_END, partition=partition, read=read)
+        )
 
     def _grew(self, partitions: int) -> None:
         self._end(GROWN, GREW, ADVICE.format(partitions), partitions=partitions)

@@ -115,15 +115,21 @@ class ReaderThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # as
             consumer, active_partitions, **options
         )
         passed: dict[Any, int] = {}
-        read = []
+        read, shorter = [], False
         for tp, trail in list(self.trails.items()):
             state = self.state(tp)
             if state is None or not state.has_valid_position:
                 continue
             offsets = [each.offset for each in records.get(tp, ())]
-            if [*offsets, state.position][0] > trail.position:
+            first = [*offsets, state.position][0]
+            if first > trail.position:
                 passed[tp] = trail.position
+            elif first < trail.position:  # aiokafka begins anew, in silence
+                self.app.cluster.shorter(tp.partition, trail.position)
+                shorter = True
             read.append((trail, offsets, state.position))
+        if shorter:  # nothing more is applied, or committed, by offsets that mean others now
+            return {}
         # Told before it can be committed: who is killed in between would never tell it.
         await self._judge(consumer, passed)
         for trail, offsets, position in read:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -101,6 +102,19 @@ class KafkaBroker(LoopbackBroker):
             capture_output=True,
             timeout=300,
         )
+
+    def log(self, topic: str, partition: int) -> Path:
+        """Give the file with a partition's records."""
+        assert self._folder is not None
+        (log,) = (self._folder / "data" / f"{topic}-{partition}").glob("*.log")
+        return log
+
+    def lose(self, topic: str, partition: int, size: int) -> None:
+        """Lose a log's records beyond a size, which a power cut kept from the disk."""
+        log = self.log(topic, partition)
+        os.truncate(log, size)
+        for index in (log.with_suffix(".index"), log.with_suffix(".timeindex")):
+            index.unlink()
 
     def __exit__(self, *_: object) -> None:
         """End and remove the data."""

@@ -11,7 +11,7 @@ from kafka import TopicPartition
 from gamekeeper.stream.kafka import Settings, admin, apply, reaches, topic_ids
 from gamekeeper.stream.worker.cluster import REMADE
 from gamekeeper.stream.worker.lives import Life, Log, begin
-from support.brokers import Broker, Names, kinds
+from support.brokers import Broker, KafkaBroker, Names, kinds, local_kinds
 from support.crashing import make_trace
 from support.online import alarming, engine_of, expected, found
 from support.retention import expire
@@ -196,6 +196,38 @@ def test_what_expires_while_a_worker_runs_is_counted(environ: dict[str, str]) ->
         assert lost > 0
         assert lost + worker.metric("gamekeeper_events_total", outcome="applied") == count
         assert "have expired before they were read" in worker.logged()
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    "own_broker", [each for each in local_kinds() if each != "embedded"], indirect=True
+)
+def test_a_log_that_is_cut_off_while_it_is_read_ends_the_worker(
+    own_broker: KafkaBroker, names: Names, tmp_path: Path
+) -> None:
+    """The broker's disk lost its last records: the next start tells it, and goes on behind them."""
+    environ = alarming(own_broker, names, tmp_path)
+    settings = prepare(environ)
+    topic = settings.topics.queries
+    with Worker(environ) as worker:
+        wait_for(worker.ready)
+        send(settings, make_trace(60), partition=0)
+        size, count = own_broker.log(topic, 0).stat().st_size, len(read(settings, topic))
+        send(settings, make_trace(60, seed=1), partition=0)
+        wait_for(lambda: all_applied(settings))
+        lost = len(read(settings, topic)) - count
+        own_broker.kill()
+        own_broker.lose(topic, 0, size)
+        own_broker.start()
+        wait_for(lambda: not worker.alive())
+        assert worker.terminate() == REMADE
+        assert "ends before what was read of it" in worker.logged()
+        worker.start()
+        wait_for(lambda: worker.metric("gamekeeper_records_lost_total") == lost)
+        send(settings, make_trace(60, seed=2), partition=0)
+        wait_for(lambda: all_applied(settings))
+        news = len(read(settings, topic)) - count
+        assert worker.metric("gamekeeper_events_total", outcome="applied") == news
 
 
 @pytest.mark.broker

@@ -16,6 +16,7 @@ import pytest
 
 from gamekeeper.schemas.errors import StateError
 from gamekeeper.stream.worker import changelog, tenures
+from gamekeeper.stream.worker.cluster import Cluster
 from gamekeeper.stream.worker.lives import Beginning, Life, Log
 from gamekeeper.stream.worker.reader import ReaderThread
 from support.simulation import WrongEndError, simulate
@@ -81,6 +82,11 @@ def uncommitted_records_count(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ReaderThread, "_create_worker_consumer", lambda self, transport: self.app.client)
 
 
+def shorter_logs_are_not_told(patch: pytest.MonkeyPatch) -> None:
+    """Go on where a log was cut off while it was read (fault 2)."""
+    patch.setattr(Cluster, "shorter", lambda *_: None)
+
+
 @pytest.mark.parametrize(
     ("fault", "only", "within"),
     [
@@ -88,6 +94,7 @@ def uncommitted_records_count(patch: pytest.MonkeyPatch) -> None:
         (names_are_all, ("kill", "remake"), 20),
         (expiry_is_not_told, ("cut", "expire"), 200),
         (uncommitted_records_count, ("kill", "markers"), 20),
+        (shorter_logs_are_not_told, ("kill", "cut off while running"), 50),
     ],
 )
 def test_the_simulation_finds_what_was_mended(

@@ -172,7 +172,7 @@ class Worker:
         finally:
             asyncio._set_running_loop(None)
         self._main = self.loop.create_task(self._run())
-        self._watching = Watching(machine.settings, self.loop, machine.over)
+        self._watching = self.app.cluster = Watching(machine.settings, self.loop, machine.over)
         self.loop.create_task(self._look())
 
     async def _run(self) -> None:

@@ -28,7 +28,7 @@ PARTITIONS = 2
 SESSION, REBALANCE = 3.0, 6.0
 PATIENCE = 200.0
 """Seconds in which all is applied once nothing goes wrong any more."""
-TURNS = ("expire", "remake", "remake while running", "cut off")
+TURNS = ("expire", "remake", "remake while running", "cut off", "cut off while running")
 """What may become of the queries topic, once in a simulation."""
 
 
@@ -170,10 +170,11 @@ class Simulation:
             return
         queries = self.settings.topics.queries
         self.say(f"turn: {self.turn}")
-        if self.turn != "remake while running":
+        if not self.turn.endswith("while running"):
             for machine in self.machines:
                 machine.over()
-        if self.turn == "cut off":
+        cut_off = self.turn.startswith("cut off")
+        if cut_off:
             for log in self.broker.topics[queries].logs:
                 log.cut(max(log.first, log.end - self.chance.randint(0, 3)))
             self._guard.begin_anew(queries)
@@ -184,9 +185,7 @@ class Simulation:
                 self.world.run(lambda: all(m.worker is None for m in self.machines), 20.0)
         for machine in self.machines:
             machine.start()
-        if (
-            self.turn == "cut off"
-        ):  # what is written before a worker looks is not told from the rest
+        if cut_off:  # what is written before a worker looks is not told from the rest
             self.world.run(self._noticed, PATIENCE)
 
     def _noticed(self) -> bool:
