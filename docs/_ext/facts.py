@@ -16,6 +16,7 @@ from contracts import alerts, columns, message, metrics, sink_metrics, views
 from gamekeeper import detectors, replay, schemas, stream
 from gamekeeper.detectors.catalog import DETECTORS, build
 from gamekeeper.detectors.engine import Policy
+from gamekeeper.replay.honest import FAMILIES, HABITS
 from gamekeeper.replay.theft.attacks import ATTACKS
 from gamekeeper.replay.theft.evasions import EVASIONS
 from gamekeeper.replay.theft.listing import Listed
@@ -114,6 +115,18 @@ def evasions() -> str:
     return _listed("evasion", EVASIONS)
 
 
+def habits() -> str:
+    """Tabulate the habits, their families and options."""
+    rows = []
+    for name, each in HABITS.items():
+        told = describe(each.listed).options
+        options = ", ".join(code(f"{option}={one.default}") for option, one in told.items())
+        rows.append((code(name), each.listed.summary, each.family, each.takes, options))
+    families = [(family, text) for family, text in FAMILIES.items()]
+    head = ["habit", "what it does", "family", "takes", "options, for `--set`"]
+    return table(head, rows) + "\n\n" + table(["family", "what they have in common"], families)
+
+
 def _listed(what: str, entries: Mapping[str, Listed]) -> str:
     rows = [(code(name), each.summary, each.paper) for name, each in entries.items()]
     options = [
@@ -167,6 +180,7 @@ FACTS: dict[str, Callable[..., str]] = {
     "policy": policy,
     "attacks": attacks,
     "evasions": evasions,
+    "habits": habits,
     "message": message,
     "columns": columns,
     "views": views,

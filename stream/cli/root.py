@@ -64,6 +64,11 @@ COMMANDS: Final = {
     "evasion": Entry(
         "gamekeeper.replay.cli.evasion:evasion", "attack", "List the ways to hide an attack."
     ),
+    "habit": Entry(
+        "gamekeeper.replay.cli.habit:habit",
+        "attack",
+        "Do what honest customers do, and record it as a trace.",
+    ),
     "train": Entry(
         "gamekeeper.replay.cli.train:train",
         "train",

@@ -11,6 +11,7 @@ import pytest
 import prose
 from facts import FACTS, defaults, variable_helps
 from gamekeeper.detectors.catalog import DETECTORS
+from gamekeeper.replay.honest import HABITS
 from gamekeeper.replay.tables.sql import view_help
 from gamekeeper.replay.theft.attacks import ATTACKS
 from gamekeeper.replay.theft.evasions import EVASIONS
@@ -68,13 +69,14 @@ def test_detector_options_are_told(name: str) -> None:
 
 
 def test_catalogs_are_told() -> None:
-    """Every detector, attack and evasion has its row, and every detector its two sections."""
+    """Detectors, attacks, evasions and habits have rows, and every detector its two sections."""
     for name in DETECTORS:
         assert f"```{{generated}} detector {name}\n" in text_of("docs/reference/detectors.md")
         assert f"\n## `{name}`: " in text_of("docs/explanation/detectors.md")
     assert set(DETECTORS) <= named(FACTS["detectors"]())
     assert set(ATTACKS) <= named(FACTS["attacks"]())
     assert set(EVASIONS) <= named(FACTS["evasions"]())
+    assert set(HABITS) <= named(FACTS["habits"]())
 
 
 @pytest.mark.parametrize(("name", "kind"), [("query-event", QueryEvent), ("verdict", Verdict)])
@@ -117,7 +119,7 @@ def test_alerts_watch_metrics_that_there_are() -> None:
 def test_the_command_line_page_has_every_command() -> None:
     """Each command of `gamekeeper` is listed where sphinx-click is told what to show."""
     listed = re.findall(r":commands: (.+)", text_of("docs/reference/command-line.md"))
-    assert sorted([*listed[0].split(", "), "attack"]) == sorted(COMMANDS)
+    assert sorted([*listed[0].split(", "), "attack", "habit"]) == sorted(COMMANDS)
 
 
 def test_every_fact_has_a_page() -> None:

@@ -26,7 +26,7 @@ _BLOCK = re.compile(
 )
 _MARKER = re.compile(r"^ *<!-- (?:runs|saves)", re.MULTILINE)
 _ENDS = set("();<>|&")
-_STANDS_FOR = {"NAME": "papernot"}
+_STANDS_FOR = {"NAME": "papernot", "HABIT": "retries"}
 _WORDS = {"until", "do", "if", "then", "export", "$"}
 
 

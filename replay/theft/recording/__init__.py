@@ -8,10 +8,11 @@ from gamekeeper.replay.theft.recording.record import Plan, record, write_loot
 from gamekeeper.replay.theft.recording.recorder import Recorder, Seen
 from gamekeeper.replay.theft.recording.run import Loot, Run, repeated, run
 from gamekeeper.replay.theft.recording.start import PER_CLASS, draw_start
-from gamekeeper.replay.theft.recording.trace import Naming, asked, tabulate
+from gamekeeper.replay.theft.recording.trace import Asked, Naming, asked, cut, tabulate
 
 __all__ = [
     "PER_CLASS",
+    "Asked",
     "Loot",
     "Naming",
     "Plan",
@@ -19,6 +20,7 @@ __all__ = [
     "Run",
     "Seen",
     "asked",
+    "cut",
     "draw_start",
     "record",
     "repeated",

@@ -67,6 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "evaluate HERE/trace.parquet --profile HERE/profile-0.json --sweep --jobs 1 --out HERE/out",
         "attack list",
         "evasion list",
+        "habit list",
         "victim train HERE/digits.npz --epochs 1 --out HERE/victim",
         "train HERE/digits.npz --epochs 1 --size small --only embedding --out HERE/networks",
     ],

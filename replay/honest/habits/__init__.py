@@ -1,0 +1,1 @@
+"""The habits, one per module; see `gamekeeper.replay.honest.catalog`."""
