@@ -13,7 +13,7 @@ from gamekeeper.detectors.engine.arrival import Arrival, Key, Source
 from gamekeeper.detectors.engine.engine import Engine
 from gamekeeper.detectors.engine.featurizing import featurized, with_features
 from gamekeeper.detectors.engine.forgetting import patience
-from gamekeeper.detectors.engine.policy import Standing
+from gamekeeper.detectors.engine.policy import Standing, severity
 from gamekeeper.detectors.engine.profile import (
     DetectorProfile,
     NetworkRef,
@@ -55,5 +55,6 @@ __all__ = [
     "resolve",
     "score",
     "seen",
+    "severity",
     "with_features",
 ]

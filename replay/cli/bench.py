@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from gamekeeper.replay.cli.benching import Attacks, Habits, Work
 from gamekeeper.replay.cli.options import GOES_ON, interruptible, jobs_option, text_option
 from gamekeeper.replay.cli.reading import read_data
+from gamekeeper.replay.honest.catalog import HABITS
 from gamekeeper.replay.theft.attacks import ATTACKS
 from gamekeeper.replay.theft.evasions import EVASIONS
 from gamekeeper.replay.tune.drawing import undrawn
@@ -26,7 +29,7 @@ from gamekeeper.stream.cli.output import (
 from gamekeeper.stream.cli.progress import loading, progress
 
 if TYPE_CHECKING:
-    from gamekeeper.replay.theft.bench.setting import Setting
+    from gamekeeper.replay.tune.processes import Advance
 
 BENCHES = {
     "prada": "PRADA at the papers' thresholds",
@@ -35,13 +38,17 @@ BENCHES = {
     "likelihood": "likelihood, against the same attacks",
     "extraction": "what each attack steals",
     "combined": "all detectors at one promise, every attack under every evasion",
+    "honest": "who is called a thief among customers who are none",
 }
 """The benches with their lines in the help, which does not wait for what they import."""
-PLAIN = "plain"
+PLAIN, HONEST = "plain", "honest"
+IMAGE_HABITS = [name for name, entry in HABITS.items() if entry.takes != "rows"]
 QUICK = {"accounts": 399, "life": 150, "epochs": 3, "networks": "small", "network_epochs": 1}
 """As small as four detectors can be at 1 %: a minute's version."""
 QUICK_BUDGET, QUICK_RUNS, QUICK_ROWS = 150, 1, 4000
 BUDGET, RUNS = 1000, 3
+ACCOUNTS, QUICK_ACCOUNTS = 20, 2
+"""Of each habit."""
 _HELP = "\n".join(f"{name:14} {line}" for name, line in BENCHES.items())
 
 
@@ -91,9 +98,23 @@ another NAME with the same --out uses what is there.
     type=click.Choice([PLAIN, *EVASIONS]),
     help="Only this, or `plain`; repeatable.",
 )
-@click.option("--runs", type=click.IntRange(min=1), help=f"Per cell.  [default: {RUNS}]")
 @click.option(
-    "--budget", type=click.IntRange(min=50), help=f"Images per attack.  [default: {BUDGET}]"
+    "--habit",
+    "habits",
+    multiple=True,
+    metavar="NAME",
+    type=click.Choice(IMAGE_HABITS),
+    help="Of `honest`: only this; repeatable.",
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(min=1),
+    help=f"Per cell, and accounts per habit.  [default: {RUNS}, and {ACCOUNTS}]",
+)
+@click.option(
+    "--budget",
+    type=click.IntRange(min=50),
+    help=f"Images per attack, and per honest account.  [default: {BUDGET}]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
 @click.option("--quick", is_flag=True, help="Small networks, short lives, one run: a minute.")
@@ -111,6 +132,7 @@ def bench(
     limit: int | None,
     attacks: tuple[str, ...],
     evasions: tuple[str, ...],
+    habits: tuple[str, ...],
     runs: int | None,
     budget: int | None,
     seed: int,
@@ -121,22 +143,20 @@ def bench(
 ) -> None:
     """Measure, and print the report."""
     with loading():  # none of these is needed to print help
-        from gamekeeper.replay.theft.bench import benches
         from gamekeeper.replay.theft.bench.claim import claim
         from gamekeeper.replay.theft.bench.parts import Part
-        from gamekeeper.replay.theft.bench.report import write_report
-        from gamekeeper.replay.theft.bench.rules import limits
-        from gamekeeper.replay.theft.bench.run import cells, share, there
         from gamekeeper.replay.theft.bench.setting import Sizes, prepare
-        from gamekeeper.replay.theft.bench.tables import Found
         from gamekeeper.replay.tune.datasets import pixels
         from gamekeeper.replay.tune.evaluation import cores
 
-    chosen = benches.BENCHES[name]
+    _refuse(name, attacks or evasions or pool, habits)
     sizes = msgspec.convert({**(QUICK if quick else {}), "seed": seed}, Sizes)
-    keys = chosen.keys(attacks, evasions, runs or (QUICK_RUNS if quick else RUNS))
     asked = budget or (QUICK_BUDGET if quick else BUDGET)
-    if so_far and not there(out, keys, asked):
+    if name == HONEST:
+        work: Work = Habits(out, habits, runs or (QUICK_ACCOUNTS if quick else ACCOUNTS), asked)
+    else:
+        work = Attacks(out, name, attacks, evasions, runs or (QUICK_RUNS if quick else RUNS), asked)
+    if so_far and not work.there():
         raise SettingsError(f"{out} has no cells of --budget {asked} yet: leave --so-far out")
     jobs = jobs or cores()
     rows = limit or (QUICK_ROWS if quick else None)
@@ -151,36 +171,29 @@ def bench(
     claim(out, dataset, others, sizes)
     with progress() as bar:
         task = bar.add_task("victim and networks", total=None)
-        setting = prepare(
-            out,
-            dataset,
-            sizes,
-            jobs,
-            lambda done, all_: bar.update(
-                task, description="honest accounts", completed=done, total=all_
-            ),
-        )
+
+        def tell(what: str) -> Advance:
+            return lambda done, all_: bar.update(task, description=what, completed=done, total=all_)
+
+        setting = prepare(out, dataset, sizes, jobs, tell("honest accounts"))
         if not so_far:
-            share(out, setting, public)
-            cells(
-                out,
-                keys,
-                asked,
-                jobs,
-                lambda at, all_: bar.update(task, description="attacks", completed=at, total=all_),
-            )
-    done = there(out, keys, asked)
-    thresholds = {rule: limits(each) for rule, each in setting.watched.rules.items()}
-    found = Found(done, thresholds, setting.maxima["test"], setting.likelihood(), sizes.life)
-    heading = describe(setting, asked)
-    written = write_report(out, name, chosen, found, heading)
+            work.do(setting, public, jobs, tell(work.what))
+    told, written = work.report(setting)
     if reason := undrawn():
         warn(reason)
     if form == "json":
-        click.echo(json_line({"cells": done, "limits": thresholds, "files": written}))
+        click.echo(json_line({**told, "files": written}))
     else:
         _print(written[0].read_text(encoding="utf-8"))
         print_text("written: " + ", ".join(str(each) for each in written))
+
+
+def _refuse(name: str, attacking: Sequence[str], habits: Sequence[str]) -> None:
+    """Raise `SettingsError` where an option is of another bench."""
+    if name == HONEST and attacking:
+        raise SettingsError("bench honest has no thief: leave --attack, --evasion and --pool out")
+    if name != HONEST and habits:
+        raise SettingsError(f"--habit is of bench honest; bench {name} takes --attack")
 
 
 def _print(report: str) -> None:
@@ -194,14 +207,3 @@ def _print(report: str) -> None:
             print_table(head, rows)
         else:
             print_text("\n".join(lines))
-
-
-def describe(setting: Setting, budget: int) -> str:
-    """Say what was attacked, with what."""
-    sizes, parts, classes = setting.sizes, setting.parts, setting.victim.classes
-    return (
-        f"A victim of {classes} classes, {setting.accuracy():.1%} right on images it never "
-        f"saw, trained on {len(parts.victim.images):,}. Thresholds from {sizes.accounts} accounts "
-        f"of {sizes.life:,} queries, false alarms on as many others; attacks of {budget:,} images. "
-        f"Seed {sizes.seed}."
-    )

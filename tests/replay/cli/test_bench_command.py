@@ -98,6 +98,48 @@ def test_what_is_done_so_far_is_reported(folder: Path, tmp_path: Path) -> None:
     assert "no cells of --budget 151" in str(done.exception)
 
 
+def test_honest_habits_are_measured_by_the_same_rules(folder: Path) -> None:
+    """Each account has a row for each rule; whoever sends each query twice is called a thief."""
+    asked = ("--habit", "own", "--habit", "ab-test", "--runs", "3", "--budget", "150", "--quick")
+    done = _bench("honest", "sample", *asked, "--out", folder, "--format", "json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert [each["habit"] for each in told["accounts"]] == ["own", "ab-test"] * 3
+    rows = pq.read_table(folder / "honest.parquet").to_pylist()
+    assert len(rows) == 6 * len(told["limits"])
+    found = [each for each in rows if each["rule"] == "combined"]
+    assert all(
+        each["queries_to_alarm"] and "similarity" in each["detectors"]
+        for each in found
+        if each["habit"] == "ab-test"
+    )
+    report = (folder / "honest.md").read_text()
+    assert "| ab-test | repeats | 3/3 |" in report
+    assert report.index("| ab-test |") < report.index("| own | own |")
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("habits/*/*.json")}
+    again = _bench("honest", "sample", *asked, "--so-far", "--out", folder)
+    assert again.exit_code == 0, again.output
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("habits/*/*.json")}
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("honest", ("--attack", "papernot"), "bench honest has no thief"),
+        ("combined", ("--habit", "own"), "--habit is of bench honest"),
+        ("honest", ("--so-far",), "no cells of --budget 150"),
+    ],
+)
+def test_options_of_another_bench_are_refused(
+    name: str, option: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    """Before anything is made."""
+    done = _bench(name, "sample", "--quick", *option, "--out", tmp_path / "out")
+    assert isinstance(done.exception, SettingsError)
+    assert message in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_of_another_bench_is_refused(folder: Path) -> None:
     """Other data or another seed would mix two benches' cells."""
     done = _bench("combined", "sample", *ASKED, "--seed", "1", "--out", folder)
