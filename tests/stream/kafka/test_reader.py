@@ -11,7 +11,15 @@ from kafka import KafkaConsumer, TopicPartition, errors
 
 from gamekeeper.replay.traces import Wanted, record
 from gamekeeper.schemas.event import encode_event
-from gamekeeper.stream.kafka import EmbeddedBroker, Gap, Settings, TopicReader, open_topic, producer
+from gamekeeper.stream.kafka import (
+    EmbeddedBroker,
+    Gap,
+    News,
+    Settings,
+    TopicReader,
+    open_topic,
+    producer,
+)
 from support import brokers
 from support.retention import expire
 from support.sink_traffic import Sent, query
@@ -24,9 +32,9 @@ MARKERS = [0, 0, 0, 1, 1, 2, 2, 3]
 """How many markers of transactions, which have offsets, lie before each record."""
 
 
-def no_gap(gap: Gap) -> None:
-    """Fail: nothing has expired."""
-    raise AssertionError(gap)
+def no_news(news: Gap | News) -> None:
+    """Fail: nothing has expired, and nobody has to wait."""
+    raise AssertionError(news)
 
 
 @pytest.fixture
@@ -68,7 +76,7 @@ def pass_by(settings: Settings, broker: brokers.Broker, patch: pytest.MonkeyPatc
         return poll(self, **options)
 
     patch.setattr(KafkaConsumer, "poll", out_of_range)
-    patch.setattr(KafkaConsumer, "beginning_offsets", lambda *_: {place: 20})
+    patch.setattr(KafkaConsumer, "beginning_offsets", lambda *_, **__: {place: 20})
 
 
 def test_a_reader_goes_on_where_retention_has_passed_it(
@@ -76,7 +84,7 @@ def test_a_reader_goes_on_where_retention_has_passed_it(
 ) -> None:
     """A reader that is slower than records expire goes on with those that are left, and says so."""
     topic = settings.topics.queries
-    gaps: list[Gap] = []
+    gaps: list[Gap | News] = []
     with open_topic(settings, topic, "beginning", gaps.append) as reader:
         send(settings, range(12))
         read: list[int] = []
@@ -135,7 +143,7 @@ def test_aborted_transactions_do_not_count(
     kept = {0, 1, 2, 5, 6}
     if isinstance(broker, EmbeddedBroker):
         kept = set(range(8))  # it does not say which transactions were aborted
-    with open_topic(settings, topic, "beginning", no_gap) as reader:
+    with open_topic(settings, topic, "beginning", no_news) as reader:
         read = list(rest(reader))
     assert read == [
         offset + part for offset, part in zip(range(8), MARKERS, strict=True) if offset in kept
