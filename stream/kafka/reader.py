@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition, errors
@@ -87,11 +87,9 @@ class TopicReader:
         """
         if not self._quiet or self._held:
             return False
-        with self._errors():
-            if self._ends is None:
-                places = list(self._client.assignment())
-                self._ends = self._client.end_offsets(places, timeout_ms=PATIENCE_MS)
-        return self._is_past(self._ends)
+        if self._ends is None:
+            self._ends = self._ask_ends(PATIENCE_MS)
+        return self._ends is not None and self._is_past(self._ends)
 
     def is_idle(self) -> bool:
         """Ask whether all that is there has been read; false where not all of it can be asked."""
@@ -99,11 +97,12 @@ class TopicReader:
         return ends is not None and not self._held and self._is_past(ends)
 
     def _is_past(self, ends: Mapping[Any, int]) -> bool:
-        def position(place: Any) -> int:
-            return self._client.position(place, timeout_ms=_ASK_MS) or 0
-
         with self._errors():
-            return all(position(place) >= end for place, end in ends.items())
+            return all((self._position(place) or 0) >= end for place, end in ends.items())
+
+    def _position(self, place: Any) -> int | None:
+        position: int | None = self._client.position(place, timeout_ms=_ASK_MS)
+        return position
 
     def _fetch(self) -> list[Record]:
         try:
@@ -131,8 +130,10 @@ class TopicReader:
                 self._go_on(place, position, firsts[place])
         except errors.LogTruncationError as error:
             for place, end in error.divergent_offsets.items():
-                position = self._client.position(place, timeout_ms=_ASK_MS) or 0
-                self._go_on(place, position, end.offset if end else 0)
+                position = self._position(place) or 0
+                offset = end.offset if end else 0
+                if offset < position:  # kafka-python (3.0.12) may say it twice
+                    self._go_on(place, position, offset)
         return None
 
     def _go_on(self, place: Any, position: int, offset: int) -> None:
@@ -145,14 +146,19 @@ class TopicReader:
         if not self._look() or self._gone:
             return None
         try:
-            with self._errors():
-                places = list(self._client.assignment())
-                ends: Mapping[Any, int] = self._client.end_offsets(places, timeout_ms=_ASK_MS)
+            ends = self._ask_ends(_ASK_MS)
         except AbsentError as error:
             self._wait(str(error))
             return None
         self._said = None
         return ends
+
+    def _ask_ends(self, milliseconds: int) -> dict[Any, int] | None:
+        places = list(self._client.assignment())
+        with self._errors(), suppress(KeyError):  # kafka-python's, until it knows new partitions
+            ends: dict[Any, int] = self._client.end_offsets(places, timeout_ms=milliseconds)
+            return ends
+        return None
 
     def _look(self) -> bool:
         """Ask how the topic is; false where nobody answers, or what was fetched is not of it."""

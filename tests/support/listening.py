@@ -35,7 +35,7 @@ class Listening:
         self._stopped = threading.Event()
         self._what = settings, settings.topics.queries, out, wanted
         self._thread = threading.Thread(target=self._record)
-        self._sent = 0
+        self.sent = 0
 
     def _record(self) -> None:
         record(*self._what, skipped=self.said.append, advance=self._advance)
@@ -47,9 +47,9 @@ class Listening:
 
     def send(self, count: int) -> None:
         """Have the tap record one query after another, by turns of the accounts."""
-        for number in range(self._sent, self._sent + count):
+        for number in range(self.sent, self.sent + count):
             assert self.tap.record(f"account-{number % ACCOUNTS}", IMAGE, [number])
-        self._sent += count
+        self.sent += count
 
     def heard(self, words: str) -> bool:
         """Say whether the recording has said it."""

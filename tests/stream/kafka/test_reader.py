@@ -152,6 +152,36 @@ def test_aborted_transactions_do_not_count(
     assert recorded.events == len(kept)
 
 
+@pytest.mark.parametrize(
+    "own_broker", [each for each in brokers.local_kinds() if each != "embedded"], indirect=True
+)
+def test_a_log_that_is_cut_off_is_read_on_where_it_ends(
+    own_broker: brokers.KafkaBroker, names: brokers.Names
+) -> None:
+    """A disk loses the last records: what takes their offsets is read, however much that is."""
+    environ = {**names.environ, "KAFKA_BOOTSTRAP_SERVERS": own_broker.address}
+    settings = prepare({**environ, "GAMEKEEPER_PARTITIONS": "1"})
+    topic = settings.topics.queries
+    news: list[Gap | News] = []
+    with open_topic(settings, topic, "beginning", news.append) as reader:
+        send(settings, range(8))
+        size = own_broker.log(topic, 0).stat().st_size
+        send(settings, range(8, 12))
+        read: list[int] = []
+
+        def has_read(offsets: list[int]) -> bool:
+            read.extend(each.offset for each in reader.poll())
+            return read == offsets
+
+        wait_for(lambda: has_read([*range(12)]))
+        own_broker.kill()
+        own_broker.lose(topic, 0, size)
+        own_broker.start()
+        send(settings, range(12, 20))
+        wait_for(lambda: has_read([*range(12), *range(8, 16)]))
+    assert [each for each in news if isinstance(each, Gap)] == [Gap(topic, 0, 12, 8)]
+
+
 def test_a_topic_that_was_cut_back_is_read_again() -> None:
     """Where a topic ends before what was read of it, nothing has expired, and it is said."""
     gap = Gap("topic", 3, 99, 0)
