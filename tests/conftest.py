@@ -8,7 +8,11 @@ import os
 # as there are cores and more run at a time, and none waits for threads that wait for a core.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
+# What tests start compiles the package only once, also where Python is told to keep no bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +21,7 @@ import pytest
 from support import brokers
 from support.keeper import Contact, Keeper, ask
 
+sys.dont_write_bytecode = False
 pytest.register_assert_rewrite("support.contract")
 
 # A shell's background job starts with SIGINT ignored, and what it starts inherits that: the tests
@@ -53,14 +58,15 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Run twice as many tests at a time as there are cores: half of them wait for brokers."""
-    return 2 * len(os.sched_getaffinity(0))
+    """Run three times as many tests at a time as there are cores: most of them wait for brokers."""
+    return 3 * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let every other process begin with tests that wait for brokers, while the rest compute.
+    """Let two of three processes begin with tests that wait for brokers, while the rest compute.
 
+    A test that waits uses a quarter of a core; so both kinds last about as long as the whole run.
     Each process begins with as many consecutive tests; one that has none left takes others' last.
     """
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -68,11 +74,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     waiting = [item for item in items if item.get_closest_marker("broker")]
     rest = [item for item in items if not item.get_closest_marker("broker")]
-    size, starters = len(items) // processes, (processes + 1) // 2
+    size, starters = len(items) // processes, processes - processes // 3
     share = min(size, -(-len(waiting) // starters))
     items.clear()
     for number in range(processes):
-        own = 0 if number % 2 else share
+        own = 0 if number % 3 == 2 else share
         items += waiting[:own] + rest[: size - own]
         waiting, rest = waiting[own:], rest[size - own :]
     items += waiting + rest

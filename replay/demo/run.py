@@ -103,7 +103,7 @@ def run(folder: Path, seconds: float, show: Show) -> Report:
         _await_ready(worker, settings.http_port, show)
         scores, verdicts = (
             stack.enter_context(
-                open_topic(settings, topic, "beginning", lambda gap: show(str(gap), accounts))
+                open_topic(settings, topic, "beginning", lambda news: show(str(news), accounts))
             )
             for topic in (settings.topics.scores, settings.topics.verdicts)
         )

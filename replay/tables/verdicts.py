@@ -55,11 +55,12 @@ def from_topic(
     """Read the verdicts of the topic, each id once, partition by partition.
 
     With `follow` it goes on with those that come, until interrupted. What is not a verdict is
-    reported to `skipped`, and so is what expires before it is read. Raises `BrokerError`.
+    reported to `skipped`, and so is what expires before it is read, and that a broker is waited
+    for. Raises `BrokerError`.
     """
     seen: set[str] = set()
     topic = settings.topics.verdicts
-    with open_topic(settings, topic, "beginning", lambda gap: skipped(str(gap))) as reader:
+    with open_topic(settings, topic, "beginning", lambda news: skipped(str(news))) as reader:
         while follow or not reader.at_end():
             for record in reader.poll():
                 verdict = _decoded(record, skipped)

@@ -18,7 +18,7 @@ from gamekeeper.schemas.event import QueryEvent, check_key, decode_event
 from gamekeeper.schemas.files import sync, temporary_for
 from gamekeeper.schemas.order import is_order
 from gamekeeper.schemas.tables import QUERIES, many_query_rows
-from gamekeeper.stream.kafka import Gap, Record, Settings, Start, TopicReader, open_topic
+from gamekeeper.stream.kafka import Gap, News, Record, Settings, Start, TopicReader, open_topic
 
 # A row group: what is held in memory, and what a reader of the trace must hold.
 _GROUP_BYTES = 16 * 2**20
@@ -29,7 +29,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What to record and when to stop; with none of the three limits, when interrupted.
 
     `queries` is reached, not cut: the last event is recorded whole. `until_idle` counts seconds
-    without a record. `accounts` empty: all.
+    without a record, while the broker answers. `accounts` empty: all.
     """
 
     start: Start = "beginning"
@@ -64,17 +64,20 @@ def record(
 
     Queries count from 0 per account and model, in the topic's order, as the service counts them.
     An event that is not valid is reported to `skipped` and left out; so is what expires before it
-    is read. An interrupt (`KeyboardInterrupt`) ends the recording as any other limit does. Raises
-    `TraceError` where `out` exists or nothing came, `BrokerError` where the topic cannot be read.
+    is read. `skipped` also hears of a broker that is away or a topic that was deleted, which are
+    waited for, every few seconds, of a topic that was made anew, which is read from its beginning,
+    and of partitions that are added, which are read, too. An interrupt (`KeyboardInterrupt`) ends
+    the recording as any other limit does. Raises `TraceError` where `out` exists or nothing came,
+    `BrokerError` where the topic cannot be read.
     """
     recorded = Recorded()
 
-    def missed(gap: Gap) -> None:
-        recorded.lost += gap.lost
-        skipped(str(gap))
+    def told(news: Gap | News) -> None:
+        recorded.lost += news.lost if isinstance(news, Gap) else 0
+        skipped(str(news))
 
     with (
-        open_topic(settings, topic, wanted.start, missed) as reader,
+        open_topic(settings, topic, wanted.start, told) as reader,
         _Writer(out, trace, kind) as writer,
     ):
         recording = _Recording(wanted, writer, recorded, skipped)
@@ -113,7 +116,9 @@ class _Recording:
             if _passed(now - begun, self._wanted.seconds):
                 return
             if _passed(now - heard, self._wanted.until_idle):
-                return
+                if reader.is_idle():
+                    return
+                heard = time.monotonic()
 
     def _is_full(self) -> bool:
         limit = self._wanted.queries

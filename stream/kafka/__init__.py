@@ -14,15 +14,16 @@ from gamekeeper.stream.kafka.clients import (
     producer,
 )
 from gamekeeper.stream.kafka.contents import read_contents, write_contents
-from gamekeeper.stream.kafka.lives import reaches, topic_ids
-from gamekeeper.stream.kafka.reader import (
-    Gap,
-    Record,
-    Start,
-    TopicReader,
-    open_topic,
+from gamekeeper.stream.kafka.lives import (
+    LOOK_SECONDS,
+    Seen,
+    Watch,
+    reaches,
     require_topic,
+    topic_ids,
 )
+from gamekeeper.stream.kafka.news import Gap, News
+from gamekeeper.stream.kafka.reader import Record, Start, TopicReader, open_topic
 from gamekeeper.stream.kafka.security import Security
 from gamekeeper.stream.kafka.settings import BROKERS, STATE_TABLE, Settings, Topics, variables
 from gamekeeper.stream.kafka.topics import Step, apply, plan
@@ -30,18 +31,22 @@ from gamekeeper.stream.kafka.topics import Step, apply, plan
 __all__ = [
     "BROKERS",
     "HOST",
+    "LOOK_SECONDS",
     "PASSING",
     "STATE_TABLE",
     "EmbeddedBroker",
     "Gap",
     "LoopbackBroker",
+    "News",
     "Record",
     "Security",
+    "Seen",
     "Settings",
     "Start",
     "Step",
     "TopicReader",
     "Topics",
+    "Watch",
     "admin",
     "apply",
     "broker_errors",

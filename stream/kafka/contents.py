@@ -13,8 +13,11 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
+from gamekeeper.schemas.errors import AbsentError
 from gamekeeper.stream.kafka.clients import broker_errors, producer
-from gamekeeper.stream.kafka.reader import open_topic, require_topic
+from gamekeeper.stream.kafka.lives import require_topic
+from gamekeeper.stream.kafka.news import Gap, News
+from gamekeeper.stream.kafka.reader import open_topic
 from gamekeeper.stream.kafka.settings import Settings
 
 PIECE: Final = 512 * 2**10  # bytes; Kafka's default limit of a record is 1 MiB
@@ -55,13 +58,19 @@ def read_contents(settings: Settings, digests: Collection[str]) -> dict[str, byt
     Reads the topic from its beginning to its end. Raises `BrokerError`.
     """
     found: dict[tuple[str, int], dict[int, bytes]] = {}
-    with open_topic(settings, settings.topics.profiles, "beginning", lambda _: None) as reader:
+    with open_topic(settings, settings.topics.profiles, "beginning", _end_waiting) as reader:
         while not reader.at_end():
             for record in reader.poll():
                 key = _KEY.fullmatch((record.key or b"").decode(errors="replace"))
                 if key is not None and key[1] in digests:
                     found.setdefault((key[1], int(key[3])), {})[int(key[2])] = record.value or b""
     return dict(_whole(found))
+
+
+def _end_waiting(news: Gap | News) -> None:
+    """Leave it to the caller whether to try again where nothing comes."""
+    if isinstance(news, News) and news.waits:
+        raise AbsentError(str(news))
 
 
 def _whole(

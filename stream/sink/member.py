@@ -20,6 +20,7 @@ from gamekeeper.stream.kafka import (
     consumer,
     require_topic,
 )
+from gamekeeper.stream.sink.lives import Lives
 
 log = structlog.get_logger("gamekeeper.sink")
 
@@ -74,8 +75,9 @@ class _Moves(ConsumerRebalanceListener):  # type: ignore[misc]
 class Member:
     """One member of the group that fills a folder; all its calls are one thread's.
 
-    A broker that is away is waited for, with a line in the log every few seconds. What no waiting
-    mends is a `BrokerError`.
+    A broker that is away is waited for, with a line in the log every few seconds, and so is a topic
+    that was deleted. What no waiting mends is a `BrokerError`; a topic that was made anew, of which
+    nothing is committed, is a `TraceError`.
     """
 
     def __init__(self, settings: Settings, topics: list[str], stopped: threading.Event) -> None:
@@ -87,6 +89,7 @@ class Member:
         self._moves: _Moves
         self._said = float("-inf")
         self._heard = time.monotonic()
+        self.lives = Lives(settings, topics)
 
     def join(self, group: str) -> None:
         """Find the broker and the topics, and join; `Stopped` if that is not to be waited for.
@@ -98,6 +101,7 @@ class Member:
         self._client = self._patiently(
             lambda: consumer(self._settings, group, auto_offset_reset="none")
         )
+        self._patiently(self.lives.look)
         self._moves = _Moves(self._client)
         with broker_errors(self._settings.brokers, "subscribe to the topics"):
             self._client.subscribe(self._topics, listener=self._moves)
@@ -108,12 +112,14 @@ class Member:
 
     def close(self) -> None:
         """Leave the group, if that can be done soon."""
+        self.lives.close()
         if self._client is not None:
             self._client.close(timeout_ms=ASK_MS)
 
     def poll(self, milliseconds: int) -> Polled:
-        """Read what has come, and stay a member."""
+        """Read what has come, and stay a member; `TraceError` where a topic was made anew."""
         try:
+            self._look()
             with broker_errors(self._settings.brokers, "read the topics"):
                 polled = self._poll(milliseconds)
         except AbsentError as error:
@@ -122,6 +128,13 @@ class Member:
             return Polled({}, {})
         self._listen()
         return polled
+
+    def _look(self) -> None:
+        """See now and then how the topics are, where somebody is likely to answer."""
+        if self.lives.is_due() and not self._is_lost():
+            self.lives.look()
+        if self.lives.obstacle is not None:
+            self.say(self.lives.obstacle)
 
     def _listen(self) -> None:
         """Say where no broker has been heard of for some seconds, which no poll tells."""
@@ -140,6 +153,8 @@ class Member:
             return Polled(self._client.poll(timeout_ms=milliseconds), {})
         except errors.OffsetOutOfRangeError as error:
             return Polled({}, error.args[0])
+        except errors.LogTruncationError as error:
+            return Polled({}, {place: self.position(place) for place in error.divergent_offsets})
         except errors.NoOffsetForPartitionError:  # until its lane is opened
             time.sleep(0.01)
             return Polled({}, {})
@@ -205,6 +220,7 @@ class Member:
     def _commit(self, offsets: Mapping[Any, OffsetAndMetadata]) -> None:
         if self._stopped.is_set() and self._is_lost():
             raise Stopped
+        self.lives.look()
         with broker_errors(self._settings.brokers, "commit"):
             self._client.commit(offsets, timeout_ms=ASK_MS)
 

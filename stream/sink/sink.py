@@ -84,6 +84,8 @@ class Sink:
             return f"nothing heard from Kafka for {SILENCE_SECONDS:g} seconds"
         if not self._owned:
             return "no partitions assigned"
+        if self._member.lives.obstacle is not None:
+            return self._member.lives.obstacle
         for topic, writer in self._writers.items():
             if writer.seconds > HANGING_SECONDS:
                 return f"writing {topic} has taken more than {HANGING_SECONDS:g} seconds"

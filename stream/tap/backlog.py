@@ -7,6 +7,7 @@ so that they bound the memory of the whole tap.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -48,6 +49,7 @@ class Backlog(Generic[Item]):
         # Held for a few additions only; re-entrant, because a signal handler may record, too.
         self._lock = threading.RLock()
         self._counts = dict.fromkeys(TapStats.__slots__, 0)
+        self._moved = time.monotonic()
         self._closed = False
 
     def has_room(self, events: int, size: int) -> bool:
@@ -66,6 +68,8 @@ class Backlog(Generic[Item]):
             if self._closed or not self.has_room(events, size * events):
                 counts["dropped_full"] += events
                 return False
+            if not counts["queued_events"]:
+                self._moved = time.monotonic()
             counts["recorded"] += events
             counts["queued_events"] += events
             counts["queued_bytes"] += size * events
@@ -96,6 +100,11 @@ class Backlog(Generic[Item]):
                 counts["queued_events"] -= 1
                 counts["queued_bytes"] -= size
                 counts[outcome] += 1
+                self._moved = time.monotonic()
+
+    def stalled(self) -> float:
+        """Say for how many seconds events have been on their way, and none has got anywhere."""
+        return time.monotonic() - self._moved if self._counts["queued_events"] else 0.0
 
     def count(self, outcome: Outcome, events: int = 1) -> None:
         """Count events that were never queued."""

@@ -26,6 +26,8 @@ log = logging.getLogger("gamekeeper.tap")
 
 # At most one warning of a kind in this many seconds: faults come with every request or not at all.
 WARN_SECONDS: Final = 60.0
+# Events that have waited for longer than a broker takes to restart are worth a word.
+STALL_SECONDS: Final = 5.0
 # The wait between two attempts to reach the broker doubles from the first to the second of these.
 BACKOFF_SECONDS: Final = (0.1, 5.0)
 # The threads that answer requests wait for the interpreter's lock while this one works, and to
@@ -36,6 +38,10 @@ GATHER_SECONDS: Final = 0.005
 AWAKE_SECONDS: Final = 1.0
 REST_SECONDS: Final = 0.0002
 SHORT_QUEUE: Final = 256
+STALLED: Final = (
+    "they are sent once the brokers are back, have enough replicas, and the topic is there "
+    "(gamekeeper topics apply)"
+)
 
 
 class Faults:
@@ -103,6 +109,7 @@ class Publisher:
         self._prefix = uuid.uuid4().hex
         self._numbers = count()
         self._hurry = False
+        self._told = -WARN_SECONDS
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gamekeeper-tap", daemon=True)
         self._thread.start()
@@ -130,7 +137,8 @@ class Publisher:
         last = 0.0
         while not self._stop.is_set():
             busy = time.monotonic() - last < AWAKE_SECONDS
-            taken = self._backlog.take(0 if busy else WARN_SECONDS)
+            taken = self._backlog.take(0 if busy else STALL_SECONDS)
+            self._note_stall()
             self._faults.write()
             if taken is not None:
                 self._publish(*taken)
@@ -144,6 +152,16 @@ class Publisher:
         except Exception as error:  # noqa: BLE001  the transport is anybody's
             self._faults.note("closing the connection to the broker failed", error)
         self._faults.write()
+
+    def _note_stall(self) -> None:
+        """Say that the producer has events that it tries to send, in silence, for a day."""
+        waited = self._backlog.stalled()
+        now = time.monotonic()
+        if waited > STALL_SECONDS and now - self._told >= WARN_SECONDS:
+            self._told = now
+            count = self._backlog.stats().queued_events
+            text = f"{count} wait, and none has been taken for {waited:.0f} s; {STALLED}"
+            self._faults.note("no broker takes events", BrokerError(text))
 
     def _publish(self, request: Request, size: int) -> None:
         """Send a request, however long it takes, unless it is faulty or the tap is closed."""

@@ -67,6 +67,13 @@ class QuietMonitor(faust.Monitor):  # type: ignore[misc]  # Faust is not followe
         """Do nothing."""
 
 
+class Worker(faust.Worker):  # type: ignore[misc]  # Faust is not followed by mypy
+    """Faust's worker, which ends when everything has stopped, and not a second later."""
+
+    async def _sentinel_task(self) -> None:
+        """Do nothing."""
+
+
 class GamekeeperApp(faust.App):  # type: ignore[misc]  # Faust is not followed by mypy
     """The app, with health served from the first moment and a last micro-batch finished."""
 
@@ -168,6 +175,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "cython_optimizations": True,
         "Monitor": QuietMonitor,
         "TableManager": TableManager,
+        "Worker": Worker,
         "worker_redirect_stdouts": False,
         "topic_disable_leader": True,
         "topic_allow_declare": False,  # `gamekeeper topics apply` makes them, and nobody else

@@ -12,17 +12,14 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import msgspec
 import structlog
-from kafka import errors
 from mode import Service
 
 from gamekeeper.schemas.errors import BrokerError
-from gamekeeper.stream.kafka import Settings, admin, broker_errors
+from gamekeeper.stream.kafka import LOOK_SECONDS, Seen, Settings, Watch
 
 log = structlog.get_logger("gamekeeper.stream")
 
-LOOK_SECONDS = 5.0
 GROWN = 3
 """Exit status of a worker whose topic has more partitions than its settings say."""
 REMADE = 4
@@ -39,16 +36,6 @@ ADVICE = (
 )
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """A topic as the cluster has it; without partitions, it is not there.
-
-    `life` is its id, empty where the broker has none.
-    """
-
-    partitions: int
-    life: str = ""
-
-
 class Cluster(Service):  # type: ignore[misc]  # mode has no types that mypy follows
     """Looks at the queries topic; `status` is with which the process is to end, 0 if any."""
 
@@ -58,7 +45,7 @@ class Cluster(Service):  # type: ignore[misc]  # mode has no types that mypy fol
         self._settings = settings
         self._seen: Seen | None = None
         self._life = ""
-        self._client: Any = None
+        self._watcher = Watch(settings, self.topic)
         self._ended = threading.Event()
         super().__init__(**options)
 
@@ -84,31 +71,16 @@ class Cluster(Service):  # type: ignore[misc]  # mode has no types that mypy fol
     def _watch(self) -> None:
         while True:
             with suppress(BrokerError, RuntimeError):  # away, or the loop has ended
-                self.loop.call_soon_threadsafe(self._judge, self._look())
+                seen = self._watcher.look()[self.topic]
+                self.loop.call_soon_threadsafe(self._judge, seen)
             if self._ended.wait(LOOK_SECONDS):
                 return
-
-    def _look(self) -> Seen:
-        brokers, name = self._settings.brokers, self.topic
-        try:
-            if self._client is None:
-                self._client = admin(self._settings)
-            with broker_errors(brokers, "describe", topic=name):
-                (topic,) = self._client.describe_topics([name])
-                if topic["error_code"] not in (0, errors.UnknownTopicOrPartitionError.errno):
-                    raise errors.for_code(topic["error_code"])
-            return Seen(len(topic["partitions"]), str(topic.get("topic_id") or ""))
-        except BrokerError:
-            client, self._client = self._client, None
-            if client is not None:
-                client.close()
-            raise
 
     def _judge(self, seen: Seen) -> None:
         """Take what was seen to heart."""
         news, self._seen = seen != self._seen, seen
         before, self._life = self._life, seen.life or self._life
-        if before not in ("", self._life):
+        if seen.differs(before):
             self._end(REMADE, ANEW, READ_ANEW)
         elif seen.partitions > self._settings.partitions:
             self._grew(seen.partitions)

@@ -6,6 +6,9 @@ is still to come by rules that fail after the first record, and commits nothing 
 here the offsets of what was read are kept until they are acknowledged, and markers behind the last
 are committed with it.
 
+Kafka answers a connection's requests one after the other, so what a restore asks waits behind each
+fetch that waits for records. Faust lets these wait for 1.5 seconds, Kafka's own clients for 0.5.
+
 aiokafka goes on trying, in silence, for as long as brokers are away. So what they last said is
 kept: the answers to fetches, empty ones too, for each partition, and the answers to heartbeats.
 
@@ -28,6 +31,8 @@ from faust.types import TP
 from gamekeeper.stream.worker.trail import Trail
 
 ASK_AGAIN: Final = 1.0  # seconds
+FETCH_MS: Final = 500
+"""How long a broker that has no new records waits with its answer."""
 
 
 class ReaderThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # as Faust is
@@ -45,6 +50,7 @@ class ReaderThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]  # as
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
+        consumer._fetch_max_wait_ms = FETCH_MS
         return consumer
 
     async def on_start(self) -> None:

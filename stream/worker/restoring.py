@@ -11,6 +11,9 @@ remembered.
 Faust goes on with a restore whose partitions are being let go, and at its end lets records come, in
 the middle of the change. Here it ends without a word: the next assignment restores again.
 
+Faust waits a second before the first restore, for agents that are still to be started. Here the
+only one has been started by then.
+
 It touches private names of Faust's: a test of each of these fails when they change.
 """
 
@@ -70,6 +73,11 @@ class TableManager(manager.TableManager):  # type: ignore[misc]  # as Faust is
     """Faust's tables, restored like that."""
 
     _recovery: Recovery | None = None
+
+    async def on_start(self) -> None:
+        """Begin at once."""
+        await self._update_channels()
+        await self.recovery.start()
 
     @property
     def recovery(self) -> Recovery:

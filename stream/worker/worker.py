@@ -45,8 +45,8 @@ log = structlog.get_logger("gamekeeper.stream")
 MAX_WAITING_BYTES = 32 * 2**20
 COMMIT_SECONDS = 5.0
 LOOK_SECONDS = 0.1
-# A broker answers a fetch after 1.5 s at the latest, also where there is nothing to be read: three
-# of these, and a little more, are silence, however short the session is.
+# A broker answers a fetch after half a second, also where there is nothing to be read: ten of these
+# are silence, however short the session is.
 SHORTEST_SILENCE = 5.0
 
 

@@ -57,8 +57,8 @@ def run(page: str, folder: Path) -> None:
             "KAFKA_BOOTSTRAP_SERVERS": broker.address,
             "GAMEKEEPER_PARTITIONS": "2",
             "GAMEKEEPER_HTTP_PORT": str(ports.reserve()),
-            # The embedded broker waits this long when a group forms.
-            "GAMEKEEPER_SESSION_TIMEOUT": "6",
+            # The embedded broker waits for about half of this when a group forms.
+            "GAMEKEEPER_SESSION_TIMEOUT": "3",
             "GAMEKEEPER_REBALANCE_TIMEOUT": "6",
             "GAMEKEEPER_SINK_SECONDS": "1",
         }

@@ -46,6 +46,8 @@ BRIEF = ["-Xms128m", "-Xmx350m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 # not to be killed, must not be taken for dead.
 SHORT, PATIENT = 2_000, 30_000
 NODES = 3
+FORMATTED: dict[int, dict[str, bytes]] = {}
+"""What a node's storage begins with, by the node's place: it takes a Java process to make it."""
 UUID = "Z2FtZWtlZXBlcnRlc3QwMA"  # any 16 bytes in base64: the test cluster's id
 
 
@@ -81,7 +83,8 @@ class KafkaBroker(LoopbackBroker):
         return [*self._java, "kafka.Kafka", str(self._folder / "server.properties")]
 
     def _format(self, folder: Path) -> None:
-        config, nodes = folder / "server.properties", self._controllers
+        """Write the settings and the storage: Kafka's tool makes that once for each place."""
+        config, data, nodes = folder / "server.properties", folder / "data", self._controllers
         config.write_text(
             SERVER.format(
                 node=self._place + 1,
@@ -92,16 +95,22 @@ class KafkaBroker(LoopbackBroker):
                 port=self.port,
                 advertised=self.advertised,
                 controller=nodes[self._place],
-                data=folder / "data",
+                data=data,
                 session=self._session,
             )
         )
+        if self._place in FORMATTED:
+            data.mkdir()
+            for name, content in FORMATTED[self._place].items():
+                (data / name).write_bytes(content)
+            return
         subprocess.run(
             [*self._java, "kafka.tools.StorageTool", "format", "-t", UUID, "-c", config],
             check=True,
             capture_output=True,
             timeout=300,
         )
+        FORMATTED[self._place] = {each.name: each.read_bytes() for each in data.iterdir()}
 
     def log(self, topic: str, partition: int) -> Path:
         """Give the file with a partition's records."""

@@ -78,6 +78,32 @@ class SlowProxy:
             return
 
 
+class DeafProxy(SlowProxy):
+    """A proxy that can keep requests of some kinds to itself, and lets the others through.
+
+    `deaf` holds Kafka's keys of their APIs. A connection on which one was kept is silent until
+    that is let through.
+    """
+
+    def __init__(self) -> None:
+        """Listen on a free port; nothing is kept at first."""
+        super().__init__()
+        self.deaf: frozenset[int] = frozenset()
+
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
+        if sink.getpeername()[1] != self.target:
+            super()._forward(source, sink)
+            return
+        with suppress(OSError), source.makefile("rb") as requests:
+            while size := requests.read(4):
+                request = requests.read(int.from_bytes(size, "big"))
+                while int.from_bytes(request[:2], "big") in self.deaf:
+                    time.sleep(0.05)
+                self._whole.wait()
+                sink.sendall(size + request)
+            sink.shutdown(socket.SHUT_RDWR)
+
+
 class ProxiedBroker(EmbeddedBroker):
     """An embedded broker that sends its clients to a proxy."""
 

@@ -49,14 +49,14 @@ class Stage:
         **variables: str,
     ) -> None:
         """Make the topics; `variables` are the workers' further settings."""
-        self._topic = f"queries-{uuid.uuid4().hex[:8]}"
+        self.topic = f"queries-{uuid.uuid4().hex[:8]}"
         self._address, self._folder = address, folder
         self._common = {
             # There are more processes than cores: none waits for threads that wait for a core.
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "GAMEKEEPER_PROFILE": str(profile),
-            "GAMEKEEPER_TOPIC_QUERIES": self._topic,
+            "GAMEKEEPER_TOPIC_QUERIES": self.topic,
             "GAMEKEEPER_SINK_SECONDS": "0.5",
             **variables,
         }
@@ -129,10 +129,10 @@ class Stage:
 
     def _environ(self, kind: str, folder: str) -> dict[str, str]:
         names = {
-            "GAMEKEEPER_APP_ID": f"{kind}-{self._topic}",
-            "GAMEKEEPER_TOPIC_VERDICTS": f"verdicts-{kind}-{self._topic}",
-            "GAMEKEEPER_TOPIC_SCORES": f"scores-{kind}-{self._topic}",
-            "GAMEKEEPER_TOPIC_DEAD_LETTERS": f"dead-letters-{kind}-{self._topic}",
-            "GAMEKEEPER_TOPIC_PROFILES": f"profiles-{kind}-{self._topic}",
+            "GAMEKEEPER_APP_ID": f"{kind}-{self.topic}",
+            "GAMEKEEPER_TOPIC_VERDICTS": f"verdicts-{kind}-{self.topic}",
+            "GAMEKEEPER_TOPIC_SCORES": f"scores-{kind}-{self.topic}",
+            "GAMEKEEPER_TOPIC_DEAD_LETTERS": f"dead-letters-{kind}-{self.topic}",
+            "GAMEKEEPER_TOPIC_PROFILES": f"profiles-{kind}-{self.topic}",
         }
         return environ_for(self._address, {**self._common, **names}, self._folder / folder)

@@ -11,7 +11,15 @@ from kafka import KafkaConsumer, TopicPartition, errors
 
 from gamekeeper.replay.traces import Wanted, record
 from gamekeeper.schemas.event import encode_event
-from gamekeeper.stream.kafka import EmbeddedBroker, Gap, Settings, TopicReader, open_topic, producer
+from gamekeeper.stream.kafka import (
+    EmbeddedBroker,
+    Gap,
+    News,
+    Settings,
+    TopicReader,
+    open_topic,
+    producer,
+)
 from support import brokers
 from support.retention import expire
 from support.sink_traffic import Sent, query
@@ -24,9 +32,9 @@ MARKERS = [0, 0, 0, 1, 1, 2, 2, 3]
 """How many markers of transactions, which have offsets, lie before each record."""
 
 
-def no_gap(gap: Gap) -> None:
-    """Fail: nothing has expired."""
-    raise AssertionError(gap)
+def no_news(news: Gap | News) -> None:
+    """Fail: nothing has expired, and nobody has to wait."""
+    raise AssertionError(news)
 
 
 @pytest.fixture
@@ -68,7 +76,7 @@ def pass_by(settings: Settings, broker: brokers.Broker, patch: pytest.MonkeyPatc
         return poll(self, **options)
 
     patch.setattr(KafkaConsumer, "poll", out_of_range)
-    patch.setattr(KafkaConsumer, "beginning_offsets", lambda *_: {place: 20})
+    patch.setattr(KafkaConsumer, "beginning_offsets", lambda *_, **__: {place: 20})
 
 
 def test_a_reader_goes_on_where_retention_has_passed_it(
@@ -76,7 +84,7 @@ def test_a_reader_goes_on_where_retention_has_passed_it(
 ) -> None:
     """A reader that is slower than records expire goes on with those that are left, and says so."""
     topic = settings.topics.queries
-    gaps: list[Gap] = []
+    gaps: list[Gap | News] = []
     with open_topic(settings, topic, "beginning", gaps.append) as reader:
         send(settings, range(12))
         read: list[int] = []
@@ -135,13 +143,43 @@ def test_aborted_transactions_do_not_count(
     kept = {0, 1, 2, 5, 6}
     if isinstance(broker, EmbeddedBroker):
         kept = set(range(8))  # it does not say which transactions were aborted
-    with open_topic(settings, topic, "beginning", no_gap) as reader:
+    with open_topic(settings, topic, "beginning", no_news) as reader:
         read = list(rest(reader))
     assert read == [
         offset + part for offset, part in zip(range(8), MARKERS, strict=True) if offset in kept
     ]
     recorded = record(settings, topic, tmp_path / "a.parquet", Wanted(until_idle=1.5))
     assert recorded.events == len(kept)
+
+
+@pytest.mark.parametrize(
+    "own_broker", [each for each in brokers.local_kinds() if each != "embedded"], indirect=True
+)
+def test_a_log_that_is_cut_off_is_read_on_where_it_ends(
+    own_broker: brokers.KafkaBroker, names: brokers.Names
+) -> None:
+    """A disk loses the last records: what takes their offsets is read, however much that is."""
+    environ = {**names.environ, "KAFKA_BOOTSTRAP_SERVERS": own_broker.address}
+    settings = prepare({**environ, "GAMEKEEPER_PARTITIONS": "1"})
+    topic = settings.topics.queries
+    news: list[Gap | News] = []
+    with open_topic(settings, topic, "beginning", news.append) as reader:
+        send(settings, range(8))
+        size = own_broker.log(topic, 0).stat().st_size
+        send(settings, range(8, 12))
+        read: list[int] = []
+
+        def has_read(offsets: list[int]) -> bool:
+            read.extend(each.offset for each in reader.poll())
+            return read == offsets
+
+        wait_for(lambda: has_read([*range(12)]))
+        own_broker.kill()
+        own_broker.lose(topic, 0, size)
+        own_broker.start()
+        send(settings, range(12, 20))
+        wait_for(lambda: has_read([*range(12), *range(8, 16)]))
+    assert [each for each in news if isinstance(each, Gap)] == [Gap(topic, 0, 12, 8)]
 
 
 def test_a_topic_that_was_cut_back_is_read_again() -> None:

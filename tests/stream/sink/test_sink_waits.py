@@ -12,12 +12,24 @@ from kafka import KafkaConsumer, errors
 
 from gamekeeper.schemas.errors import BrokerError
 from gamekeeper.stream.kafka import EmbeddedBroker, Settings
+from gamekeeper.stream.sink import member, sink
 from support import brokers
+from support.proxy import DeafProxy, proxied_broker
 from support.sink_traffic import complete, send, tables, traffic
-from support.sinks import log_of, process, run_alone, run_until_complete, started, variables
+from support.sinks import (
+    log_of,
+    process,
+    run_alone,
+    run_until_complete,
+    running,
+    started,
+    variables,
+)
 from support.workers import PATIENCE, prepare, wait_for
 
 pytestmark = pytest.mark.broker
+COMMIT = 8
+"""Kafka's key of the requests that commit offsets."""
 ENDS = [signal.SIGTERM, signal.SIGINT]
 
 
@@ -111,3 +123,26 @@ def test_what_passes_is_waited_for(
     send(settings, records)
     run_until_complete(settings, tmp_path, records)
     assert not left
+
+
+@pytest.mark.parametrize("kind", brokers.local_kinds())
+def test_commits_that_are_not_taken(
+    kind: str, names: brokers.Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the broker answers all but commits, a sink is not ready, and then goes on."""
+    monkeypatch.setattr(sink, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(member, "ASK_MS", 1000)
+    with DeafProxy() as proxy, proxied_broker(kind, proxy) as broker:
+        address = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{proxy.port}"}
+        settings = prepare({**variables(names, broker), **address, "GAMEKEEPER_PARTITIONS": "1"})
+        records = traffic(settings, 40)
+        send(settings, records[:60])
+        with running(settings, tmp_path) as run:
+            wait_for(complete(tmp_path, records[:60], settings))
+            wait_for(lambda: run.sink.obstacle() is None)
+            proxy.deaf = frozenset({COMMIT})
+            send(settings, records[60:])
+            wait_for(lambda: "nothing heard from Kafka" in (run.sink.obstacle() or ""))
+            proxy.deaf = frozenset()
+            wait_for(complete(tmp_path, records, settings))
+            wait_for(lambda: run.sink.obstacle() is None)

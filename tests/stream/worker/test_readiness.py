@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,11 +25,18 @@ from support import brokers, ports
 from support.brokers import Names
 from support.crashing import make_trace
 from support.processes import spawned
-from support.proxy import SlowProxy, proxied_broker
-from support.workers import Worker, all_applied, environ_for, prepare, send, wait_for
+from support.proxy import DeafProxy, SlowProxy, proxied_broker
+from support.workers import SERVE, Worker, all_applied, environ_for, prepare, send, wait_for
 
 pytestmark = pytest.mark.broker
 
+PRODUCE = 0
+"""Kafka's key of the requests that write records."""
+# Run first, it makes a worker give up after seconds what it cannot write.
+IMPATIENT = """
+from gamekeeper.stream.worker import app
+app.WRITE_SECONDS = 4.0
+"""
 SILENCE = 5.0
 """After so many seconds without a word a worker of these settings is not ready."""
 
@@ -255,3 +263,24 @@ def test_writes_that_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert watcher.obstacle() is None
 
     asyncio.run(save())
+
+
+@pytest.mark.parametrize("kind", brokers.local_kinds()[-1:])
+def test_writes_that_are_never_taken_end_the_worker(
+    kind: str, names: Names, tmp_path: Path
+) -> None:
+    """It hears all the time; what it cannot write, it leaves to its next start.
+
+    Kafka is enough, where there is one: the network loses the writes, and no broker sees them.
+    """
+    with DeafProxy() as proxy, proxied_broker(kind, proxy):
+        environ = environ_for(f"127.0.0.1:{proxy.port}", names.environ, tmp_path)
+        settings = prepare(environ)
+        with Worker(environ, [sys.executable, "-c", IMPATIENT + SERVE]) as worker:
+            wait_for(worker.ready)
+            worker.suspend()
+            send(settings, make_trace(50))
+            proxy.deaf = frozenset({PRODUCE})
+            worker.wake()
+            wait_for(lambda: not worker.alive())
+            assert worker.terminate() == 1

@@ -10,8 +10,8 @@ from typing import Any
 from faust.stores import rocksdb
 
 from gamekeeper.detectors.engine import Engine, Profile
-from gamekeeper.stream.kafka import Settings
-from gamekeeper.stream.worker.cluster import Cluster, Seen
+from gamekeeper.stream.kafka import Seen, Settings
+from gamekeeper.stream.worker.cluster import Cluster
 from gamekeeper.stream.worker.local_stores import MemoryStore, RocksStore
 from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.worker import Watcher

@@ -18,7 +18,7 @@ from faust.types import TP
 
 from gamekeeper.schemas.event import encode_event
 from gamekeeper.schemas.verdict import encode_verdict
-from gamekeeper.stream.kafka import Settings
+from gamekeeper.stream.kafka import Settings, Watch
 from gamekeeper.stream.sink import Lane, QueryLane, Sink, VerdictLane, member, sink
 from gamekeeper.stream.sink.files import group_of
 from gamekeeper.stream.sink.writing import Lanes, Writer
@@ -177,6 +177,7 @@ class Sinking:
             patch.setattr(time, "sleep", lambda seconds: None)
             patch.setattr(member, "require_topic", lambda *_: None)
             patch.setattr(member, "consumer", self._client)
+            patch.setattr(Watch, "look", lambda _: {})
             patch.setattr(os, "fsync", lambda file: self._moment())
             patch.setattr(Path, "unlink", self._alive(Path.unlink))
             patch.setattr(Path, "replace", self._watched(Path.replace))
