@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gamekeeper.replay.cli.options import INTERRUPTED
+from gamekeeper.stream.cli.output import warn
 from gamekeeper.stream.cli.progress import progress
 from gamekeeper.stream.kafka import Settings
 
@@ -70,7 +71,7 @@ def play(
             bar.update(task, completed=played.queries, total=played.total)
 
         played = run_playing(
-            settings, topic or settings.topics.queries, traces, manner, advance=advance
+            settings, topic or settings.topics.queries, traces, manner, advance=advance, said=warn
         )
     seconds = time.monotonic() - begun
     click.echo(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from kafka import KafkaProducer
+from kafka.errors import KafkaTimeoutError
 
 from gamekeeper.replay.traces.trace import TraceEvent, TraceStore, open_trace
 from gamekeeper.schemas.errors import BrokerError
@@ -17,8 +19,10 @@ from gamekeeper.schemas.event import QueryEvent, encode_event, event_headers, ev
 from gamekeeper.stream.kafka import Settings, broker_errors, producer, require_topic
 
 _SOURCE = "/play"
-_FLUSH_SECONDS = 60.0  # longer than a broker's restart, shorter than anyone's patience
+_FLUSHES = 60  # seconds: longer than a broker's restart, shorter than anyone's patience
 _NAP = 0.2  # seconds between looks at failed deliveries while waiting for an event's time
+SAY_SECONDS = 5.0
+"""How often it says that nothing is acknowledged."""
 
 
 class Manner(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,17 +54,20 @@ def play(
     manner: Manner,
     *,
     advance: Callable[[Played], None] = lambda played: None,
+    said: Callable[[str], None] = lambda text: None,
 ) -> Played:
     """Send traces' events by time, keyed by account; every one is acknowledged or it raises.
 
-    An interrupt (`KeyboardInterrupt`) ends the playing after what was sent has been acknowledged.
-    Raises `TraceError` for faulty traces, `BrokerError` for what could not be delivered.
+    A broker that is away is waited for, a minute at the end and two before, of which `said` hears
+    every few seconds. An interrupt (`KeyboardInterrupt`) ends the playing after what was sent has
+    been acknowledged. Raises `TraceError` for faulty traces, `BrokerError` for what could not be
+    delivered.
     """
     require_topic(settings, topic)
     with open_trace(paths) as store:
         client = producer(settings)
         try:
-            return _Player(client, settings, topic, manner).run(store, advance)
+            return _Player(client, settings, topic, manner, said).run(store, advance)
         finally:
             client.close(timeout=1)
 
@@ -69,12 +76,19 @@ class _Player:
     """Sends events when they are due and keeps count of what the broker says."""
 
     def __init__(
-        self, client: KafkaProducer, settings: Settings, topic: str, manner: Manner
+        self,
+        client: KafkaProducer,
+        settings: Settings,
+        topic: str,
+        manner: Manner,
+        said: Callable[[str], None],
     ) -> None:
         self._client = client
         self._settings = settings
         self._topic = topic
         self._manner = manner
+        self._said = said
+        self._heard = time.monotonic()
         self._played = Played()
         self._failure: Exception | None = None
 
@@ -124,19 +138,33 @@ class _Player:
         return msgspec.structs.replace(event, **changes)
 
     def _acknowledged(self, _: object) -> None:
+        self._heard = time.monotonic()
         self._played.acknowledged += 1
 
     def _failed(self, error: Exception) -> None:
         self._failure = self._failure or error
 
     def _check(self) -> None:
+        """Raise what has failed; say where nothing is heard of what was sent."""
         if self._failure is not None:
             with self._errors():
                 raise self._failure
+        now, waiting = time.monotonic(), self._played.events - self._played.acknowledged
+        if not waiting:
+            self._heard = now
+        elif now - self._heard >= SAY_SECONDS:
+            self._heard = now
+            self._said(
+                f"waiting: no broker at {self._settings.brokers} takes events of topic "
+                f"{self._topic}: {waiting} wait"
+            )
 
     def _finish(self) -> None:
-        with self._errors():
-            self._client.flush(timeout=_FLUSH_SECONDS)
+        for _ in range(_FLUSHES):
+            self._check()
+            with suppress(KafkaTimeoutError):
+                self._client.flush(timeout=1.0)
+                break
         self._check()
         if self._played.acknowledged < self._played.events:
             missing = self._played.events - self._played.acknowledged
