@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gamekeeper.replay.cli.entries import print_entries
+from gamekeeper.replay.cli.entries import Catalogue, print_entries
 from gamekeeper.replay.cli.options import GOES_ON, interruptible
 from gamekeeper.replay.cli.reading import read_data
 from gamekeeper.replay.theft import Listed
@@ -113,30 +113,25 @@ OPTIONS: list[click.Parameter] = [
 ]
 
 
-class Attacks(click.Group):
-    """A group with a subcommand per attack of the catalog, and `list`."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name `list` and the attacks."""
-        return ["list", *ATTACKS]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Make an attack's command; raises `UnknownNameError`."""
-        if cmd_name == "list":
-            return list_attacks
-        if cmd_name not in ATTACKS:
-            find_attack(cmd_name)  # raises, with the names that there are
-        return _command(cmd_name, ATTACKS[cmd_name])
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the attacks with the line that their catalog has."""
-        with formatter.section("Commands"):
-            lines = [("list", "List the attacks with the papers' sections.")]
-            formatter.write_dl(lines + [(name, entry.summary) for name, entry in ATTACKS.items()])
+def _command(name: str) -> click.Command:
+    """Make the command of one; raises `UnknownNameError`."""
+    if name not in ATTACKS:
+        find_attack(name)  # raises, with the names that there are
+    entry = ATTACKS[name]
+    return click.Command(
+        name,
+        callback=partial(_steal, name),
+        params=OPTIONS,
+        help=_help(entry),
+        short_help=entry.summary,
+        epilog=EXAMPLE.format(name),
+    )
 
 
 @click.group(
-    cls=Attacks,
+    cls=Catalogue,
+    summaries={name: entry.summary for name, entry in ATTACKS.items()},
+    make=_command,
     subcommand_metavar="NAME [ARGS]...",
     epilog="Example: gamekeeper attack papernot --victim victim.safetensors --data sample "
     "--budget 500 --out stolen.parquet",
@@ -148,22 +143,11 @@ def attack() -> None:
     """
 
 
-@click.command("list", epilog="Example: gamekeeper attack list --format json")
+@attack.command("list", epilog="Example: gamekeeper attack list --format json")
 @table_options
 def list_attacks(form: str) -> None:
     """List the attacks, with the papers' sections and options."""
     print_entries("attack", ATTACKS, form)
-
-
-def _command(name: str, entry: Listed) -> click.Command:
-    return click.Command(
-        name,
-        callback=partial(_steal, name),
-        params=OPTIONS,
-        help=_help(entry),
-        short_help=entry.summary,
-        epilog=EXAMPLE.format(name),
-    )
 
 
 def _help(entry: Listed) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gamekeeper.replay.cli.entries import Catalogue
 from gamekeeper.replay.cli.options import interruptible
 from gamekeeper.replay.cli.reading import read_data
 from gamekeeper.replay.honest.catalog import FAMILIES, HABITS, Entry
@@ -100,31 +101,25 @@ OPTIONS: list[click.Parameter] = [
 ]
 
 
-class Habits(click.Group):
-    """A group with a subcommand per habit of the catalog, and `list`."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name `list` and the habits."""
-        return ["list", *HABITS]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Make a habit's command; raises `UnknownNameError`."""
-        if cmd_name == "list":
-            return list_habits
-        if cmd_name not in HABITS:
-            find_habit(cmd_name)  # raises, with the names that there are
-        return _command(cmd_name, HABITS[cmd_name])
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the habits with the line that their catalog has."""
-        with formatter.section("Commands"):
-            lines = [("list", "List the habits with their families.")]
-            told = [(name, entry.listed.summary) for name, entry in HABITS.items()]
-            formatter.write_dl(lines + told)
+def _command(name: str) -> click.Command:
+    """Make the command of one; raises `UnknownNameError`."""
+    if name not in HABITS:
+        find_habit(name)  # raises, with the names that there are
+    entry = HABITS[name]
+    return click.Command(
+        name,
+        callback=partial(_record, name),
+        params=OPTIONS,
+        help=_help(entry),
+        short_help=entry.listed.summary,
+        epilog=EXAMPLE.format(name),
+    )
 
 
 @click.group(
-    cls=Habits,
+    cls=Catalogue,
+    summaries={name: entry.listed.summary for name, entry in HABITS.items()},
+    make=_command,
     subcommand_metavar="HABIT [ARGS]...",
     epilog="Example: gamekeeper habit retries --victim victim.safetensors --data sample "
     "--accounts 2 --queries 100 --out honest.parquet",
@@ -137,7 +132,7 @@ def habit() -> None:
     """
 
 
-@click.command("list", epilog="Example: gamekeeper habit list --format json")
+@habit.command("list", epilog="Example: gamekeeper habit list --format json")
 @table_options
 def list_habits(form: str) -> None:
     """List the habits, with their families, the data that they take, and options."""
@@ -159,17 +154,6 @@ def list_habits(form: str) -> None:
 def _defaults(entry: Entry) -> dict[str, str]:
     options = describe(entry.listed).options
     return {name: option.default for name, option in options.items()}
-
-
-def _command(name: str, entry: Entry) -> click.Command:
-    return click.Command(
-        name,
-        callback=partial(_record, name),
-        params=OPTIONS,
-        help=_help(entry),
-        short_help=entry.listed.summary,
-        epilog=EXAMPLE.format(name),
-    )
 
 
 def _help(entry: Entry) -> str:

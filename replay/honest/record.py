@@ -14,7 +14,7 @@ from gamekeeper.replay.theft import Victim
 from gamekeeper.replay.theft.options import converted
 from gamekeeper.replay.theft.recording import Asked, cut
 from gamekeeper.replay.theft.recording.trace import OPENING, SECOND
-from gamekeeper.schemas.errors import SettingsError, TraceError
+from gamekeeper.schemas.errors import TraceError
 
 BENIGN: Final = "benign"
 """The kind of these traces: what `gamekeeper calibrate` and `profile verify` read."""
@@ -55,8 +55,6 @@ def check(plan: Plan, own: Own) -> Habit:
             f"{len(own.labels)} distinct inputs for accounts of {plan.queries} queries: give more "
             f"data, or --queries {len(own.labels)}"
         )
-    if plan.queries < 1 or plan.accounts < 1:
-        raise SettingsError("give at least one account and one query")
     return partial(found, **converted(found, plan.sets, plan.habit))
 
 
