@@ -46,8 +46,10 @@ ROWS, EVENTS, ABREAST = 32, 12, 50
 """Images of an event, events of an account (a customer of the sample has 400 images), and accounts
 at a time."""
 PRODUCERS = 2
-UNANSWERED = 500
+UNANSWERED = 4000
 """Events that a producer has under way at a time."""
+IN_LOTS = {"linger_ms": 50, "batch_size": MIB}
+"""How producers send: the client's own 16 KiB a request is two of these events."""
 TRIAL = 600
 """Events of which the sustainable rate is measured; before these, a tenth of them."""
 PAUSE = 0.5
@@ -142,7 +144,7 @@ def produce(settings: Settings, name: str, rate: float, seconds: float) -> tuple
     """Send `rate` events a second, or as many as go out; give how many these were, and a second."""
     made, sent = records(name), 0
     waiting: deque[Any] = deque()
-    with producer(settings) as client:
+    with producer(settings, **IN_LOTS) as client:
         start = time.monotonic()
         while (passed := time.monotonic() - start) < seconds:
             if sent >= rate * passed:

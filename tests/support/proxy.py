@@ -91,7 +91,11 @@ class DeafProxy(SlowProxy):
         self.deaf: frozenset[int] = frozenset()
 
     def _forward(self, source: socket.socket, sink: socket.socket) -> None:
-        if sink.getpeername()[1] != self.target:
+        try:
+            answers = sink.getpeername()[1] != self.target
+        except OSError:  # one side has hung up already
+            return
+        if answers:
             super()._forward(source, sink)
             return
         with suppress(OSError), source.makefile("rb") as requests:

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 from kafka import TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from gamekeeper.stream.kafka import Settings, apply, consumer, producer
+from gamekeeper.stream.kafka import Settings, admin, apply, consumer, producer, topic_ids
 from support import ports
 from support.processes import PATIENCE, Service
 
@@ -87,6 +87,17 @@ def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
         assert time.monotonic() < end, "did not happen in time"
         time.sleep(max(0.05, 3 * (time.monotonic() - begun)))
         begun = time.monotonic()
+
+
+def delete(settings: Settings, *topics: str) -> None:
+    """Delete topics, and wait until they are gone.
+
+    The embedded broker makes a topic again for whoever asks for it: there may be one of that name.
+    """
+    before = topic_ids(settings, topics)
+    with admin(settings) as client:
+        client.delete_topics(list(topics))
+    wait_for(lambda: not before.items() & topic_ids(settings, topics).items())
 
 
 def send(settings: Settings, records: Iterable[Record], partition: int | None = None) -> None:

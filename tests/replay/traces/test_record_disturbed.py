@@ -15,9 +15,7 @@ from gamekeeper.stream.kafka import (
     EmbeddedBroker,
     LoopbackBroker,
     Settings,
-    admin,
     apply,
-    topic_ids,
 )
 from support import brokers
 from support.brokers import Names
@@ -25,7 +23,7 @@ from support.listening import Listening, listening
 from support.processes import spawned
 from support.proxy import DeafProxy, proxied_broker
 from support.traces import events, send, sorted_rows, write_trace
-from support.workers import prepare, wait_for
+from support.workers import delete, prepare, wait_for
 
 pytestmark = pytest.mark.broker
 PRODUCE = 0
@@ -143,14 +141,6 @@ def test_a_recording_ends_without_its_broker(
     assert sorted_rows(out).equals(sorted_rows(write_trace(tmp_path / "b.parquet", made)))
 
 
-def delete(settings: Settings) -> None:
-    """Delete the topic, and wait until it is gone."""
-    topics = [settings.topics.queries]
-    with admin(settings) as client:
-        client.delete_topics(topics)
-    wait_for(lambda: not topic_ids(settings, topics))
-
-
 def test_a_topic_that_is_deleted_and_made_anew(
     settings: Settings, broker: brokers.Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -160,7 +150,7 @@ def test_a_topic_that_is_deleted_and_made_anew(
     """
     forgetful = isinstance(broker, EmbeddedBroker)
     with listening(settings, tmp_path / "a.parquet") as both:
-        delete(settings)
+        delete(settings, settings.topics.queries)
         if not forgetful:
             waits(both, caplog, "was deleted; make it with `gamekeeper topics apply`")
         apply(settings)
@@ -169,7 +159,7 @@ def test_a_topic_that_is_deleted_and_made_anew(
         before = 10 if forgetful else 20
         wait_for(lambda: both.has(before))
         both.said.clear()
-        delete(settings)
+        delete(settings, settings.topics.queries)
         apply(settings)
         send(settings, settings.topics.queries, *events(accounts=3, each=40))
         wait_for(lambda: both.heard(ANEW))

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from gamekeeper.schemas.errors import TraceError
-from gamekeeper.stream.kafka import EmbeddedBroker, Settings, admin, apply, topic_ids
+from gamekeeper.stream.kafka import EmbeddedBroker, Settings, apply
 from gamekeeper.stream.sink import lives
 from support import brokers
 from support.sink_traffic import complete, send, tables, traffic
 from support.sinks import run_alone, running
-from support.workers import prepare, wait_for
+from support.workers import delete, prepare, wait_for
 
 pytestmark = pytest.mark.broker
 
@@ -21,14 +21,6 @@ pytestmark = pytest.mark.broker
 def settings(environ: dict[str, str]) -> Settings:
     """Settings of topics with as many partitions as the embedded broker gives those it makes."""
     return prepare({**environ, "GAMEKEEPER_PARTITIONS": "4"})
-
-
-def delete(settings: Settings) -> None:
-    """Delete the queries topic."""
-    topics = [settings.topics.queries]
-    with admin(settings) as client:
-        client.delete_topics(topics)
-    wait_for(lambda: not topic_ids(settings, topics))
 
 
 def test_a_topic_that_is_deleted_and_made_anew_ends_the_sink(
@@ -51,7 +43,7 @@ def test_a_topic_that_is_deleted_and_made_anew_ends_the_sink(
     with ending, running(settings, tmp_path) as run:
         wait_for(complete(tmp_path, first, settings))
         before = tables(tmp_path)
-        delete(settings)
+        delete(settings, settings.topics.queries)
         if not isinstance(broker, EmbeddedBroker):  # which makes it again for the sink
             wait_for(lambda: "was deleted; make it" in (run.sink.obstacle() or ""))
         apply(settings)
