@@ -20,6 +20,9 @@ The contract, proved for every detector by one shared test (`tests/support/contr
   that a crash left behind beyond the header are overwritten by the re-run.
 * **Nothing shared.** A batch's arrays are neither changed nor kept (copies of rows may be kept);
   two detectors share no state except caches of pure functions.
+* **Repeats.** Where `distinct` is above 0, whoever runs the detector leaves out each query that is
+  equal to one of the `distinct` latest different ones before it (`engine.repeats`): they teach a
+  thief nothing, and honest customers send many.
 * **Never raises on data.** Whatever passed the schema's checks is scored: constant, repeated,
   tiny, huge (up to the dtype's limits) or one-valued inputs included. Statistics are finite, or
   NaN where the detector is not yet ready.
@@ -62,7 +65,8 @@ class Batch:
     `inputs` is `(n, *shape)` in the event's dtype, `labels` `(n,)` int64 (the model's top-1
     classes), `probabilities` `(n, k)` or None, `features` maps a featurizer's name to `(n, d)`
     float32, `times` `(n,)` int64 the events' times (us since 1970; several queries may share one,
-    and clocks may go back). `first` is the index of row 0 among the account's queries to the model.
+    and clocks may go back). `queries` `(n,)` int64 has each one's index among the account's queries
+    to the model: `first` and those that follow, unless some are left out between them.
     """
 
     first: int
@@ -71,26 +75,30 @@ class Batch:
     probabilities: NDArray[Any] | None = None
     features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     times: NDArray[np.int64] = field(default_factory=lambda: _NEVER)
+    queries: NDArray[np.int64] = field(default_factory=lambda: _NEVER)
 
     def __post_init__(self) -> None:
-        """Give queries whose time nobody knows one and the same."""
+        """Give queries whose time nobody knows one and the same; count them from the first."""
         if self.times is _NEVER:
             object.__setattr__(self, "times", np.zeros(len(self.labels), np.int64))
+        if self.queries is _NEVER:
+            object.__setattr__(self, "queries", self.first + np.arange(len(self.labels)))
 
     def __len__(self) -> int:
         """Count the queries."""
         return len(self.labels)
 
-    def __getitem__(self, rows: slice) -> Batch:
-        """Cut out consecutive rows, as a batch of views."""
-        start, stop, _ = rows.indices(len(self))
+    def __getitem__(self, rows: slice | NDArray[np.intp]) -> Batch:
+        """Take rows, in their order: consecutive ones as a batch of views, others as copies."""
+        queries = self.queries[rows]
         return Batch(
-            first=self.first + start,
-            inputs=self.inputs[start:stop],
-            labels=self.labels[start:stop],
-            probabilities=None if self.probabilities is None else self.probabilities[start:stop],
-            features={name: values[start:stop] for name, values in self.features.items()},
-            times=self.times[start:stop],
+            first=int(queries[0]) if len(queries) else self.first,
+            inputs=self.inputs[rows],
+            labels=self.labels[rows],
+            probabilities=None if self.probabilities is None else self.probabilities[rows],
+            features={name: values[rows] for name, values in self.features.items()},
+            times=self.times[rows],
+            queries=queries,
         )
 
 
@@ -154,8 +162,13 @@ class Detector(ABC):
     """The feature that it reads from `Batch.features`, if it reads one."""
     fitted: ClassVar[Fitted | None] = None
     """Its option on the scale of that feature, if it has one."""
+    steady: ClassVar[Mapping[str, Any]] = {}
+    """Options with which the statistic of a steady account stays as it is, however long it lives.
+    `gamekeeper calibrate` sets them where none are given; the defaults are the papers'."""
     threshold: float
     """Where the policy alarms when the profile names no threshold of its own."""
+    distinct: int = 0
+    """Among so many of the latest different queries repeats are left out; 0: it is given all."""
 
     @abstractmethod
     def update(self, batch: Batch) -> Floats:

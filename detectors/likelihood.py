@@ -3,7 +3,9 @@
 Zhang and Wagner, section VI-B: a model of benign inputs says how likely a query is; crafted queries
 are less likely than natural ones. The detector follows the mean m and the sample standard deviation
 s of an account's log-likelihoods and alarms when the upper bound m + beta * s is below what benign
-users have on average. Which model, and how its log-likelihoods are scaled, is the featurizer's.
+users have on average. With a `window` the older ones weigh ever less: a mean over a whole life
+forgets nothing, so that a long honest past hides what comes after it. Which model, and how its
+log-likelihoods are scaled, is the featurizer's.
 
 Log-likelihoods come from `Batch.features["log_likelihood"]`. A query without one leaves the
 statistic as it was.
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -27,6 +29,8 @@ TAILS = ("lower", "both")
 CODEC = 1
 LEAST = 5
 """Queries that the evidence names."""
+LEAST_WINDOW = 100
+"""With fewer queries the mean is as noisy as at `warm_up`, for ever."""
 
 _FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -35,29 +39,53 @@ class _Moments(NamedTuple):
     """What is known of the log-likelihoods so far.
 
     `seen` counts them, `squares` is the sum of squared deviations from the mean, `least` has the
-    least likely queries as `(log-likelihood, query)`, the least first, of equals the oldest.
+    least likely queries as `(log-likelihood, query)`, the least first, of equals the oldest. With a
+    window that is those of its current half, and `before` has those of the half before it.
     """
 
     seen: int = 0
     mean: float = 0.0
     squares: float = 0.0
     least: tuple[tuple[float, int], ...] = ()
+    before: tuple[tuple[float, int], ...] = ()
 
-    def std(self) -> float:
+    def named(self) -> tuple[tuple[float, int], ...]:
+        """Give the least likely queries of both halves."""
+        return tuple(sorted(self.least + self.before)[:LEAST])
+
+    def std(self, window: int = 0) -> float:
         """Give the sample standard deviation, 0 for fewer than two."""
-        return math.sqrt(self.squares / (self.seen - 1)) if self.seen > 1 else 0.0
+        count = min(self.seen, _counted(window))
+        return math.sqrt(self.squares / (count - 1)) if count > 1 else 0.0
 
-    def add(self, value: float, query: int) -> _Moments:
-        """Take one more, by Welford's update: no cancellation, and one after another."""
-        seen = self.seen + 1
-        mean = self.mean + (value - self.mean) / seen
-        squares = self.squares + (value - self.mean) * (value - mean)
-        least = self.least
+    def add(self, value: float, query: int, window: int) -> _Moments:
+        """Take one more, by Welford's update: no cancellation, and one after another.
+
+        With a window all that came before weigh less with each one more, once it is half full.
+        """
+        seen, most = self.seen + 1, _counted(window)
+        share = 1 / min(seen, most)
+        squares, least, before = self.squares, self.least, self.before
+        if seen > most:
+            squares *= 1 - share
+        if window and self.seen % (window // 2) == 0:
+            least, before = (), least
+        mean = self.mean + (value - self.mean) / min(seen, most)
+        squares += (value - self.mean) * (value - mean)
         if len(least) < LEAST or value < least[-1][0]:
             ranked = list(least)
             bisect.insort(ranked, (value, query))
             least = tuple(ranked[:LEAST])
-        return _Moments(seen, mean, squares, least)
+        return _Moments(seen, mean, squares, least, before)
+
+
+def _counted(window: int) -> float:
+    """Say how many values weigh as much as one: half a window, as weights fall exponentially.
+
+    The mean of an exponential window that gives each new value 1 / k varies as that of 2 k - 1
+    values (Roberts, Control Chart Tests Based on Geometric Moving Averages, 1959).
+    """
+    return (window + 1) // 2 if window else math.inf
 
 
 def _mean(features: NDArray[np.float32]) -> Floats:
@@ -90,11 +118,12 @@ class Likelihood(Detector):
 
     Its limits. Above beta = 0 an attacker can hide behind his own spread: one query of absurdly
     low likelihood widens s by more than it lowers m, for a long time to come. At any beta he can
-    balance crafted queries with ones likelier than benign, and m is over the whole life, so that a
-    long honest use weighs against what follows. And what the model was not trained on is unlikely,
-    benign or not (section VIII-B: 1.2 to 1.5 % alarms per query on benign images of other sets).
+    balance crafted queries with ones likelier than benign, and without a `window` m is over the
+    whole life, so that a long honest use weighs against what follows. And what the model was not
+    trained on is unlikely, benign or not (section VIII-B: 1.2 to 1.5 % alarms per query on benign
+    images of other sets).
 
-    State is a few numbers, below 1 KiB; nothing is forgotten.
+    State is a few numbers, below 1 KiB; without a `window` nothing is forgotten.
 
     100 honest queries of log-likelihood -1 or so, then 100 of -2:
 
@@ -114,6 +143,7 @@ class Likelihood(Detector):
     fitted: ClassVar[Fitted | None] = Fitted("center", 0.0, _mean, _center)
     threshold = math.nan
     """None suits all: log-likelihoods are scaled by their model. The profile has to name one."""
+    steady: ClassVar[Mapping[str, Any]] = {"window": 1000}
     _moments: _Moments
     _rows: list[_Moments]  # after each query of the last batch
 
@@ -124,6 +154,7 @@ class Likelihood(Detector):
         beta: float = 0.0,
         center: float = math.nan,
         warm_up: int = 50,
+        window: int = 0,
     ) -> None:
         """Choose the tails, and what is compared with what.
 
@@ -138,6 +169,8 @@ class Likelihood(Detector):
                 not given is 0 for the lower tail, where it only shifts the threshold, and refused
                 for both.
             warm_up: log-likelihoods before the first statistic (section VIII-B: 50).
+            window: queries over which the mean is taken, with weights that fall exponentially, at
+                least 100; repeats are left out. 0: all alike, repeats among them, as in the paper.
         """
         if tails not in TAILS:
             raise ProfileError(f"likelihood.tails is {tails!r}; there are: {', '.join(TAILS)}")
@@ -152,9 +185,14 @@ class Likelihood(Detector):
             raise ProfileError(f"likelihood.center is {center}: give a log-likelihood")
         if warm_up < 2:
             raise ProfileError(f"likelihood.warm_up is {warm_up}: a deviation needs 2 queries")
+        if window and not LEAST_WINDOW <= window < 2**31:
+            raise ProfileError(f"likelihood.window is {window}: give 0, or {LEAST_WINDOW} or more")
         self._tails, self._beta, self._warm_up = tails, float(beta), warm_up
         self._center = 0.0 if math.isnan(center) else float(center)
-        self._header = Header(self.name, CODEC, [tails, self._beta, self._center, warm_up])
+        self._window = self.distinct = window
+        # What is written without a window is what builds wrote that knew of none.
+        options = [tails, self._beta, self._center, warm_up] + ([window] if window else [])
+        self._header = Header(self.name, CODEC, options)
         self.reset()
 
     def update(self, batch: Batch) -> Floats:
@@ -164,8 +202,9 @@ class Likelihood(Detector):
             self._rows = [self._moments] * len(batch)
         else:
             self._rows = []
-            for query, value in enumerate(_finite(values[:, 0]).tolist(), batch.first):
-                self._moments = self._moments.add(value, query)
+            told = _finite(values[:, 0]).tolist()
+            for query, value in zip(batch.queries.tolist(), told, strict=True):
+                self._moments = self._moments.add(value, query, self._window)
                 self._rows.append(self._moments)
         return np.array([self._statistic(row) for row in self._rows], np.float64)
 
@@ -174,7 +213,7 @@ class Likelihood(Detector):
             return math.nan
         below = self._center - moments.mean
         distance = below if self._tails == "lower" else abs(below)
-        return distance - self._beta * moments.std()
+        return distance - self._beta * moments.std(self._window)
 
     def evidence(self, row: int) -> dict[str, Any]:
         """Give the moments as of `row`, and name the least likely queries, the least first."""
@@ -184,11 +223,12 @@ class Likelihood(Detector):
             "center": self._center,
             "beta": self._beta,
             "mean": moments.mean,
-            "std": moments.std(),
+            "std": moments.std(self._window),
             "count": moments.seen,
             "least_likely": [
-                {"query": query, "log_likelihood": value} for value, query in moments.least
+                {"query": query, "log_likelihood": value} for value, query in moments.named()
             ],
+            **({"window": self._window} if self._window else {}),
         }
 
     def reset(self) -> None:
@@ -198,12 +238,14 @@ class Likelihood(Detector):
 
     def header(self) -> bytes:
         """Encode options and moments."""
-        return self._header.pack(*self._moments)
+        *fields, before = self._moments
+        return self._header.pack(*fields, *([before] if self._window else []))
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where the header does not fit."""
-        with self._header.fields(header) as (seen, mean, squares, least):
-            moments = _Moments(seen, mean, squares, tuple((v, query) for v, query in least))
+        with self._header.fields(header) as (seen, mean, squares, *named):
+            least, *before = (tuple((value, query) for value, query in part) for part in named)
+            moments = _Moments(seen, mean, squares, least, *before)
         self._moments = moments
 
 

@@ -101,6 +101,8 @@ class OutOfDistribution(Detector):
       is for the highest value of a life: a threshold above the noise of the first queries would let
       a thief who dilutes go on for ever.
 
+    Repeats are left out, a health check with a picture of its own among them.
+
     Its limits. All that is unlike the model's own data counts as stealing (to which Zhang and
     Wagner, section V-B, object): honest accounts with other data alarm, too. Who steals with the
     model's own kind of data, or dilutes more than the threshold allows, is not seen.
@@ -150,6 +152,7 @@ class OutOfDistribution(Detector):
         if warm_up < 1:
             raise ProfileError(f"ood.warm_up is {warm_up}: a share takes 1 query")
         self._cut, self._size, self._warm_up = float(cut), window, warm_up
+        self.distinct = window
         self._header = Header(self.name, CODEC, [self._cut, window, warm_up])
         self.reset()
 
@@ -161,7 +164,7 @@ class OutOfDistribution(Detector):
         else:
             finite = np.nan_to_num(scores[:, 0], posinf=_FLOAT32, neginf=-_FLOAT32)
             self._rows = []
-            for query, score in enumerate(finite.tolist(), batch.first):
+            for query, score in zip(batch.queries.tolist(), finite.tolist(), strict=True):
                 self._window = self._window.add(score, query, self._cut, self._size)
                 self._rows.append(self._window)
         return np.array([self._statistic(row) for row in self._rows], np.float64)

@@ -23,20 +23,28 @@ from gamekeeper.detectors.header import Header
 from gamekeeper.detectors.normality import (
     LARGEST_SAMPLE,
     MODES,
-    PAGE,
     READY,
-    RECORD,
     REFERENCE_EVERY,
     THRESHOLDS,
     WINDOWS,
-    DistanceLog,
     Sample,
-    distance_log,
 )
 from gamekeeper.detectors.normality import modes as prada_modes
+from gamekeeper.detectors.paging import PAGE, PagedLog
 from gamekeeper.schemas.errors import ProfileError
 
 CODEC = 1
+LOG = "distances"
+RECORD = np.dtype(
+    [
+        ("label", "<i8"),
+        ("query", "<i8"),
+        ("nearest", "<i8"),
+        ("distance", "<f8"),
+        ("digest", "<u8"),  # of a query that may be repeated unseen by the growing set, else 0
+    ]
+)
+"""A distance of D, and the pair that it belongs to."""
 RECENT = 100
 CLOSEST = 5
 
@@ -107,7 +115,7 @@ class Prada(Detector):
         self._distance = distance
         self._window = window or WINDOWS[mode]
         self._growing = GrowingSet(distance, growths, megabytes)
-        self._log = DistanceLog(self._window)
+        self._log = PagedLog(LOG, RECORD, self._window)
         self.reset()
 
     def update(self, batch: Batch) -> Floats:
@@ -208,14 +216,14 @@ class Prada(Detector):
 
     def horizon(self) -> dict[str, int]:
         """Say up to which position each log is forgotten."""
-        return {growth_log.LOG: self._growing.position[1], distance_log.LOG: self._log.start()}
+        return {growth_log.LOG: self._growing.position[1], LOG: self._log.start()}
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where header or segments do not fit."""
         with self._header.fields(header) as fields:
             grown, forgotten, begin, end, duplicates, statistic, tested, rest = fields
         self._growing.load(grown, forgotten, [s for s in segments if s.log == growth_log.LOG])
-        self._log.load(begin, end, rest, [s for s in segments if s.log == distance_log.LOG])
+        self._log.load(begin, end, rest, [s for s in segments if s.log == LOG])
         records = self._log.between(self._log.start(), end)
         if self._mode != "reference":
             self._sample.fill(records["distance"])

@@ -2,7 +2,8 @@
 
 Zhang and Wagner, section VI-A: an encoder f maps a query to a feature vector, and two queries are
 a similar pair where |f(q_i) - f(q_j)| < delta (Euclidean). Attacks that move seeds in small steps
-make many such pairs, natural queries few. The statistic is the number of pairs so far.
+make many such pairs, natural queries few. The statistic is the number of pairs so far, or with a
+`window` that of its latest queries: a number that only grows is one that everybody reaches.
 
 Vectors come from `Batch.features["embedding"]`. A query without one is no part of any pair: the
 statistic stays as it was, NaN before the first vector.
@@ -11,7 +12,7 @@ statistic stays as it was, NaN before the first vector.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -38,6 +39,8 @@ THRESHOLD = 49.5
 CODEC = 2
 LATEST = 10
 """Pairs that the evidence names."""
+LARGEST_WINDOW = 10_000
+"""The header that holds a bit for each query stays below 4 KiB."""
 MOST_QUERIES = 256
 MOST_FOUND = 2**21
 """Queries searched for at once, and what they can find at most: an account that repeats one query
@@ -104,14 +107,19 @@ class Similarity(Detector):
     name: ClassVar[str] = "similarity"
     feature: ClassVar[str] = EMBEDDING
     fitted: ClassVar[Fitted | None] = Fitted("delta", 1.0, nearest_earlier, distance_of_pairs)
+    steady: ClassVar[Mapping[str, Any]] = {"window": 1000, "history": 1000, "reserve": 0}
     _latest: list[Pair]  # oldest first
     _rows: list[tuple[int, int, int, int]]  # pairs, those noted, vectors recent and older
+    _hits: (
+        int  # with a window: a bit for each of its queries, whether it made a pair; latest lowest
+    )
 
     def __init__(
         self,
         *,
         pairs: str = "nearest",
         delta: float = 0.0,
+        window: int = 0,
         history: int = 10_000,
         megabytes: int = 64,
         reserve: int = 400,
@@ -128,6 +136,8 @@ class Similarity(Detector):
             delta: the distance below which two embeddings are similar. It has to be given, and
                 calibration with networks chooses it: distances scale with the encoder, so that
                 none is right for all (the paper's 0.13 belongs to its own).
+            window: queries, the latest, whose pairs are counted, up to 10,000; repeats are left
+                out. 0: all, repeats among them, as in the paper.
             history: vectors kept of an account, the latest; the default is the life that promises
                 are made for.
             megabytes: the most that the vectors take.
@@ -149,9 +159,18 @@ class Similarity(Detector):
                 f"similarity.delta is {delta}: give the distance, above 0, below which two "
                 "embeddings are similar"
             )
+        if window and not (0 < window <= LARGEST_WINDOW and pairs == "nearest"):
+            raise ProfileError(
+                f"similarity.window is {window}, with pairs {pairs!r}; it is 0, or up to "
+                f"{LARGEST_WINDOW} with pairs 'nearest'"
+            )
         self.threshold = THRESHOLD
         bounds = Bounds(history, megabytes, reserve, keep, secret)
-        self._header = Header(self.name, CODEC, [pairs, float(delta), *bounds.shown])
+        # What is written without a window is what builds wrote that knew of none.
+        options = [pairs, float(delta), *bounds.shown] + ([window] if window else [])
+        self._header = Header(self.name, CODEC, options)
+        self._window = window
+        self.distinct = history if window else 0
         self._rule = pairs
         self._count = _nearest if pairs == "nearest" else _all
         self._delta = float(delta)
@@ -168,13 +187,12 @@ class Similarity(Detector):
             self._rows += [(self._pairs, len(self._latest), *sizes)] * len(batch)
             return np.full(len(batch), self._statistic())
         vectors = _finite(vectors.reshape(len(batch), -1))
-        queries = np.arange(batch.first, batch.first + len(batch))
         at = 0
         while at < len(batch):
             room = self._history.room(vectors.shape[1])
             size = max(1, min(MOST_QUERIES, MOST_FOUND // (room + MOST_QUERIES)))
             part = slice(at, at + size)
-            self._take(queries[part], vectors[part])
+            self._take(batch.queries[part], vectors[part])
             at += size
         return np.array([pairs for pairs, *_ in self._rows], np.float64)
 
@@ -184,10 +202,13 @@ class Similarity(Detector):
         base = len(index) - len(queries)
         found = {each.row - base: each for each in index.near(len(queries), self._delta)}
         for i, sizes in enumerate(zip(recent, older, strict=True)):
-            if i in found:
-                count, pairs = self._count(index, found[i], self._delta)
+            count, pairs = self._count(index, found[i], self._delta) if i in found else (0, [])
+            self._latest += pairs
+            if self._window:
+                self._hits = (self._hits << 1 | count) & ((1 << self._window) - 1)
+                self._pairs = self._hits.bit_count()
+            else:
                 self._pairs += count
-                self._latest += pairs
             self._rows.append((self._pairs, len(self._latest), *sizes))
         self._history.settle()
 
@@ -201,6 +222,7 @@ class Similarity(Detector):
             "rule": self._rule,
             "delta": self._delta,
             "pairs": pairs,
+            **({"window": self._window} if self._window else {}),
             "remembered": recent,
             "reserve": older,
             "latest": [pair._asdict() for pair in self._latest[max(0, noted - LATEST) : noted]],
@@ -210,7 +232,7 @@ class Similarity(Detector):
         """Forget all queries and pairs; log positions go on."""
         self._history.clear()
         self._began = self._history.ever
-        self._pairs = 0
+        self._pairs = self._hits = 0
         self._latest = []
         self._rows = []
 
@@ -219,9 +241,11 @@ class Similarity(Detector):
         return self._history.drain()
 
     def header(self) -> bytes:
-        """Encode options, positions, the number of pairs and the latest of them."""
+        """Encode options, positions, the number of pairs, the latest of them and the window."""
         positions = list(self._history.positions().values())
         fields = [positions, self._began, self._pairs, self._latest[-LATEST:]]
+        if self._window:
+            fields.append(self._hits.to_bytes((self._window + 7) // 8, "little"))
         return self._header.pack(*fields)
 
     def horizon(self) -> dict[str, int]:
@@ -230,7 +254,8 @@ class Similarity(Detector):
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where header or segments do not fit."""
-        with self._header.fields(header) as (positions, began, pairs, latest):
+        with self._header.fields(header) as (positions, began, pairs, latest, *hits):
+            self._hits = int.from_bytes(hits[0], "little") if hits else 0
             logs = self._history.positions()
             positions = [Position(*each) for _, each in zip(logs, positions, strict=True)]
             latest = [Pair(*pair) for pair in latest]

@@ -6,15 +6,19 @@ small header. A header restored together with its live segments gives the same a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
 from gamekeeper.detectors.catalog import build
 from gamekeeper.detectors.engine.policy import Standing
 from gamekeeper.detectors.engine.profile import Profile
+from gamekeeper.detectors.engine.repeats import NAME as REPEATS
+from gamekeeper.detectors.engine.repeats import Repeats
 from gamekeeper.schemas.errors import StateError
 
 
@@ -26,6 +30,13 @@ class _DetectorHeader(msgspec.Struct, array_like=True):
     standing: Standing
 
 
+class _RepeatsHeader(msgspec.Struct, array_like=True):
+    """The repeats' part of the header."""
+
+    setup: str
+    state: bytes
+
+
 class _Header(msgspec.Struct, array_like=True):
     """The account's header row."""
 
@@ -34,6 +45,7 @@ class _Header(msgspec.Struct, array_like=True):
     first_time: int
     detectors: dict[str, _DetectorHeader]
     last_time: int = 0
+    repeats: _RepeatsHeader | None = None
 
 
 class Seen(NamedTuple):
@@ -58,7 +70,8 @@ class Account:
     the latest of all, 0 in state of builds that did not note it. `retired` holds open findings of
     detectors that an earlier profile had, and this one has not or has with other options or another
     network. `lost` names the detectors whose saved state could not be read, and why: they began
-    anew.
+    anew. `repeats` knows which queries came before, where a detector is not given these; `setups`
+    says what each part's saved state depends on.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -70,27 +83,45 @@ class Account:
         self.standings: dict[str, Standing] = {}
         self.retired: dict[str, Standing] = {}
         self.lost: dict[str, str] = {}
-        self._setups: dict[str, str] = {}
+        self.setups: dict[str, str] = {}
         for each in profile.detectors:
             self._begin(each.detector)
             self.standings[each.detector] = Standing()
-            self._setups[each.detector] = profile.setup(each)
+            self.setups[each.detector] = profile.setup(each)
+        reach = max(each.distinct for each in self.detectors.values())
+        self.repeats = Repeats(reach) if reach else None
+        if self.repeats:
+            self.setups[REPEATS] = self.repeats.setup
 
     def _begin(self, name: str) -> None:
         self.detectors[name] = build(name, self._options[name])
 
+    def fresh(self, batch: Batch) -> NDArray[np.bool_] | None:
+        """Note `n` queries; say of each whether it is no repeat. None: no detector asks for it."""
+        return self.repeats.take(batch.inputs) if self.repeats else None
+
     def update(self, batch: Batch) -> dict[str, Floats]:
-        """Let all detectors take `n` queries; return each one's `(n,)` statistics.
+        """Let all detectors take `n` queries; return each one's `(n,)` statistics, NaN for repeats.
 
         For whoever judges the statistics himself: no alarm is raised and no detector reset.
         """
-        found = {name: detector.update(batch) for name, detector in self.detectors.items()}
+        fresh = self.fresh(batch)
+        found: dict[str, Floats] = {}
+        for name, detector in self.detectors.items():
+            if fresh is None or fresh.all() or not detector.distinct:
+                found[name] = detector.update(batch)
+            else:
+                found[name] = np.full(len(batch), np.nan)
+                if fresh.any():
+                    found[name][fresh] = detector.update(batch[np.flatnonzero(fresh)])
         self.queries += len(batch)
         return found
 
     def forget(self) -> None:
         """Begin anew, as an account that was never seen."""
         self.queries = self.first_time = self.last_time = 0
+        if self.repeats:
+            self.repeats.clear()
         for name, detector in self.detectors.items():
             detector.reset()
             self.standings[name] = Standing()
@@ -100,28 +131,34 @@ class Account:
         return [name for name, each in self.standings.items() if each.finding is not None]
 
     def drain(self) -> list[tuple[str, Segment]]:
-        """Hand out what the detectors' logs gained since the last call: `(detector, segment)`."""
-        return [
-            (name, segment)
-            for name, detector in self.detectors.items()
-            for segment in detector.drain()
-        ]
+        """Hand out what the logs gained since the last call: `(detector, segment)`."""
+        return [(name, segment) for name, part in self._parts() for segment in part.drain()]
+
+    def _parts(self) -> Iterator[tuple[str, Detector | Repeats]]:
+        """Give all that keeps logs, by name."""
+        yield from self.detectors.items()
+        if self.repeats:
+            yield REPEATS, self.repeats
 
     def horizon(self) -> dict[tuple[str, str], int]:
         """Say, per detector and log, up to which position segments may be deleted."""
         return {
             (name, log): position
-            for name, detector in self.detectors.items()
-            for log, position in detector.horizon().items()
+            for name, part in self._parts()
+            for log, position in part.horizon().items()
         }
 
     def header(self) -> bytes:
         """Encode the small rest of the state; call after `drain()`."""
         parts = {
-            name: _DetectorHeader(self._setups[name], detector.header(), self.standings[name])
+            name: _DetectorHeader(self.setups[name], detector.header(), self.standings[name])
             for name, detector in self.detectors.items()
         }
-        return _encode(_Header(CODEC, self.queries, self.first_time, parts, self.last_time))
+        repeats = None
+        if self.repeats:
+            repeats = _RepeatsHeader(self.repeats.setup, self.repeats.header())
+        header = _Header(CODEC, self.queries, self.first_time, parts, self.last_time, repeats)
+        return _encode(header)
 
     def load(self, header: bytes, segments: Sequence[tuple[str, Segment]]) -> None:
         """Restore a fresh account; `segments` in the order of each detector's log.
@@ -137,12 +174,25 @@ class Account:
         self.queries = saved.queries
         self.first_time = saved.first_time
         for name, part in saved.detectors.items():
-            if part.setup != self._setups.get(name):
+            if part.setup != self.setups.get(name):
                 self.retired[name] = part.standing
                 continue
             self.standings[name] = part.standing
             if name not in self.lost:
                 self._load(name, part.state, [each for owner, each in segments if owner == name])
+        if saved.repeats and saved.repeats.setup == self.setups.get(REPEATS):
+            own = [each for owner, each in segments if owner == REPEATS]
+            self._load_repeats(saved.repeats.state, own)
+
+    def _load_repeats(self, state: bytes, segments: Sequence[Segment]) -> None:
+        assert self.repeats is not None
+        if REPEATS not in self.lost:
+            try:
+                self.repeats.load(state, segments)
+            except StateError as error:
+                self.lost[REPEATS] = str(error)
+        if REPEATS in self.lost:
+            self.repeats = Repeats(self.repeats.capacity)  # what was read of it is half a state
 
     def _load(self, name: str, state: bytes, segments: Sequence[Segment]) -> None:
         try:

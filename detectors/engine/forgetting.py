@@ -36,7 +36,8 @@ def remembered(policy: Policy, account: Account, stretch: Stretch) -> Iterator[S
             account.forget()
         account.last_time = max(account.last_time, int(times.max()))
         if part.batch.first != account.queries:
-            part = part.with_batch(replace(part.batch, first=account.queries))
+            moved = part.batch.queries + (account.queries - part.batch.first)
+            part = part.with_batch(replace(part.batch, first=account.queries, queries=moved))
         yield part
 
 

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import Floats
+from gamekeeper.detectors.base import Batch, Floats
 from gamekeeper.detectors.engine.account import Account
 from gamekeeper.detectors.engine.arrival import Key
 from gamekeeper.detectors.engine.forgetting import remembered
@@ -23,14 +24,29 @@ from gamekeeper.schemas.verdict import Verdict, finding_id
 class Scored(NamedTuple):
     """What the detectors say of a stretch of `n` queries.
 
-    `statistics` maps each detector to its `(n,)` statistics, NaN where not ready; `verdicts` has,
-    for each of the stretch's events, those that its queries caused, `firsts` the index of the
-    event's first query among the account's.
+    `statistics` maps each detector to its `(n,)` statistics, NaN where not ready and for repeats
+    that it is not given; `verdicts` has, for each of the stretch's events, those that its queries
+    caused, `firsts` the index of the event's first query among the account's.
     """
 
     statistics: dict[str, Floats]
     verdicts: list[list[Verdict]]
     firsts: list[int]
+
+
+class _Given(NamedTuple):
+    """The queries that a detector gets of a stretch, and the rows that they are there.
+
+    `repeats` counts, for each row of the stretch, those left out up to it, if any are.
+    """
+
+    batch: Batch
+    rows: NDArray[np.intp]
+    repeats: NDArray[np.intp] | None = None
+
+    def left_out(self, row: int) -> dict[str, int]:
+        """Say in evidence how many repeats were left out."""
+        return {} if self.repeats is None else {"repeats": int(self.repeats[row])}
 
 
 class _Found(NamedTuple):
@@ -70,9 +86,11 @@ def _score(profile: Profile, account: Account, stretch: Stretch) -> Scored:
     opened = account.open()
     statistics: dict[str, Floats] = {}
     found: list[_Found] = []
+    whole, fresh = _given(account, stretch.batch)
     for each in profile.detectors:
-        scores = statistics[each.detector] = np.empty(len(stretch.batch))
-        found += _detect(profile, account, stretch, each, scores)
+        scores = statistics[each.detector] = np.full(len(stretch.batch), np.nan)
+        given = fresh if account.detectors[each.detector].distinct else whole
+        found += _detect(profile, account, stretch.key, given, each, scores)
     account.queries += len(stretch.batch)
     verdicts: list[list[Verdict]] = [[] for _ in stretch.sources]
     for one in found:
@@ -83,41 +101,65 @@ def _score(profile: Profile, account: Account, stretch: Stretch) -> Scored:
     return Scored(statistics, verdicts, firsts)
 
 
+def _given(account: Account, batch: Batch) -> tuple[_Given, _Given]:
+    """Give what detectors get that want all queries, and those that want no repeats."""
+    before = account.repeats.count if account.repeats else 0
+    whole = _Given(batch, np.arange(len(batch)))
+    fresh = account.fresh(batch)
+    if fresh is None:
+        return whole, whole
+    repeats, rows = before + np.cumsum(~fresh), np.flatnonzero(fresh)
+    if len(rows) == len(batch):
+        return whole, whole._replace(repeats=repeats)
+    return whole, _Given(batch[rows], rows, repeats)
+
+
 def _detect(
-    profile: Profile, account: Account, stretch: Stretch, each: DetectorProfile, scores: Floats
+    profile: Profile,
+    account: Account,
+    key: Key,
+    given: _Given,
+    each: DetectorProfile,
+    scores: Floats,
 ) -> Iterator[_Found]:
     """Fill in one detector's statistics; give the changes of its standing."""
     detector = account.detectors[each.detector]
     standing = account.standings[each.detector]
-    batch, start = stretch.batch, 0
-    while start < len(batch):
-        rest = batch[start:]
-        scores[start:] = detector.update(rest)
+    start, count = 0, len(given.batch)
+    while start < count:
+        rest = given.batch[start:]
+        statistics = scores[given.rows[start:]] = detector.update(rest)
         changes = judge(
             standing,
-            scores[start:],
+            statistics,
             rest.times,
             threshold=math.inf if each.threshold is None else each.threshold,
             policy=profile.policy,
             profile=profile.hash,
-            name=partial(_finding, profile, account, stretch.key, each.detector, rest.first),
+            name=partial(_finding, profile, account, key, each.detector, rest.queries),
         )
-        stop = len(batch)
+        stop = count
         for change in changes:
-            row = start + change.row
-            yield _Found(each.detector, row, change, detector.evidence(change.row))
+            row = int(given.rows[start + change.row])
+            evidence = detector.evidence(change.row) | given.left_out(row)
+            yield _Found(each.detector, row, change, evidence)
             if profile.policy.mode == "reset":
                 detector.reset()
                 close(standing)
-                stop = row + 1
+                stop = start + change.row + 1
                 break
         start = stop
 
 
 def _finding(
-    profile: Profile, account: Account, key: Key, detector: str, first: int, row: int
+    profile: Profile,
+    account: Account,
+    key: Key,
+    detector: str,
+    queries: NDArray[np.int64],
+    row: int,
 ) -> str:
-    return finding_id(profile.hash, detector, *key, account.first_time, first + row)
+    return finding_id(profile.hash, detector, *key, account.first_time, int(queries[row]))
 
 
 def _agreeing(
@@ -140,7 +182,7 @@ def _verdict(
 ) -> Verdict:
     batch, change = stretch.batch, found.change
     number = stretch.event(found.row)
-    index = batch.first + found.row
+    index = int(batch.queries[found.row])
     cause = Cause(
         key=stretch.key,
         first_time=account.first_time,

@@ -102,7 +102,7 @@ class Entry:
         self.bytes = 0
         self._weighed = 0
         self._weigh_at = 0
-        self._setups = {each.detector: digest(profile.setup(each)) for each in profile.detectors}
+        self._setups = {name: digest(setup) for name, setup in self.account.setups.items()}
         self._logs: dict[tuple[str, str], _Log] = {}
         self._useless: list[tuple[bytes, int]] = []
         self._written: int | None = None  # the epoch that the stored header is of

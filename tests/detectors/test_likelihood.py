@@ -81,6 +81,37 @@ def test_statistics_are_the_obvious_ones(
     assert feed(detector, values, size) == pytest.approx(expected, rel=1e-6, abs=1e-3, nan_ok=True)
 
 
+@pytest.mark.parametrize(("window", "half"), [(100, 50), (101, 51), (400, 200)])
+@pytest.mark.parametrize("size", [1, 37, 300])
+def test_a_window_forgets_by_weights(window: int, half: int, size: int) -> None:
+    """Once `half` is seen, each value weighs 1 / half, and what was before it so much less."""
+    rng = np.random.default_rng(0)
+    values = (rng.normal(0, 1, 300) + np.linspace(0, 3, 300)).astype(np.float32)
+    expected = []
+    for n in range(1, 301):
+        weights = np.full(min(n, half), 1 / min(n, half))
+        for _ in range(half, n):
+            weights = np.append(weights * (1 - 1 / half), 1 / half)
+        told = values[:n].astype(np.float64)
+        mean = weights @ told
+        spread = (
+            weights @ (told - mean) ** 2 * len(weights[:half]) / max(1, len(weights[:half]) - 1)
+        )
+        expected.append(-(mean + 0.5 * math.sqrt(spread)) if n >= 2 else math.nan)
+    detector = Likelihood(beta=0.5, warm_up=2, window=window)
+    assert feed(detector, values, size) == pytest.approx(expected, nan_ok=True)
+    least = [each["query"] for each in detector.evidence(-1)["least_likely"]]
+    assert len(least) == 5
+    assert min(least) >= 300 - window
+
+
+@pytest.mark.parametrize("window", [-1, 99, 2**31])
+def test_a_window_that_says_nothing_is_refused(window: int) -> None:
+    """Fewer queries than make a mean."""
+    with pytest.raises(ProfileError, match=r"likelihood\.window"):
+        Likelihood(window=window)
+
+
 @few
 @given(values=extreme, beta=st.sampled_from([0.0, 2.0]), tails=st.sampled_from(["lower", "both"]))
 def test_anything_is_scored(values: Values, beta: float, tails: str) -> None:

@@ -129,6 +129,35 @@ def test_forgotten_vectors_make_no_pairs(rule: str):
         assert found == expected
 
 
+@pytest.mark.parametrize("window", [1, 30, 90, 1000])
+@pytest.mark.parametrize("size", [1, 33, 300])
+def test_a_window_counts_the_pairs_of_its_queries(window: int, size: int):
+    """That is, those now less those before it; and none is there that a restore would lose."""
+    vectors = clusters(1)
+    counts, _ = obvious(vectors, "nearest", 0.35, 40, reserve=0)
+    before = [0.0] * window + counts
+    expected = [now - then for now, then in zip(counts, before, strict=False)]
+    assert window >= 300 or max(expected) > expected[-1]
+    made = {"delta": 0.35, "history": 40, "reserve": 0, "window": window}
+    detector, segments, found = Similarity(**made), [], []
+    for at in range(0, len(vectors), size):
+        found += detector.update(batch(at, vectors[at : at + size])).tolist()
+        assert detector.evidence(-1)["window"] == window
+        segments += detector.drain()
+        header, detector = detector.header(), Similarity(**made)
+        detector.load(header, segments)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "options", [{"window": -1}, {"window": 10_001}, {"window": 5, "pairs": "all"}]
+)
+def test_a_window_that_cannot_be_is_refused(options: dict[str, Any]):
+    """Negative, larger than a header holds, or of a rule that counts more than one a query."""
+    with pytest.raises(ProfileError, match=r"similarity\.window"):
+        Similarity(delta=1.0, **options)
+
+
 @each_rule
 def test_the_reserves_make_pairs_too(rule: str):
     """Pairs with older queries are those of the obvious memories, named by their true indices."""

@@ -38,6 +38,8 @@ CASES = [
         for mode, distance in (("paper", "l1"), ("paper", "cosine"), ("reference", "linf"))
     ),
     pytest.param("similarity", {"pairs": "all"}, id="similarity-all"),
+    pytest.param("similarity", {"window": 50, "history": 80, "reserve": 0}, id="similarity-window"),
+    pytest.param("likelihood", {"window": 100, "beta": 0.3}, id="likelihood-window"),
     pytest.param(
         "likelihood", {"tails": "both", "center": -0.02, "beta": 0.3}, id="likelihood-both"
     ),
@@ -236,6 +238,33 @@ def test_reset_starts_afresh(name: str, options: dict[str, Any]) -> None:
     run.statistics, run.evidence = [], []
     run.feed(rest)
     assert same(fresh, run)
+
+
+@each_case
+def test_a_querys_index_is_a_name(name: str, options: dict[str, Any]) -> None:
+    """Queries between which some were left out are named in evidence by their own indices."""
+    batch = traffic()
+    if not make(name, options).distinct:
+        return
+    rows = np.sort(np.random.default_rng(0).permutation(QUERIES)[:300])
+    apart, together = batch[rows], queries(0, batch.inputs[rows], batch.labels[rows])
+    found, expected = whole(name, options, apart), whole(name, options, together)
+    assert np.array_equal(found.statistics, expected.statistics, equal_nan=True)
+    assert renamed(json.loads(found.evidence[-1]), rows) == json.loads(expected.evidence[-1])
+
+
+def renamed(evidence: Any, rows: NDArray[np.intp]) -> Any:
+    """Turn indices of queries into their places among those that were not left out."""
+    if isinstance(evidence, list):
+        return [renamed(each, rows) for each in evidence]
+    if not isinstance(evidence, dict):
+        return evidence
+    return {
+        name: int(np.searchsorted(rows, value))
+        if name in ("query", "earlier")
+        else renamed(value, rows)
+        for name, value in evidence.items()
+    }
 
 
 @each_detector

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from gamekeeper.detectors.base import Floats
-from gamekeeper.detectors.catalog import FITTED, options_of
+from gamekeeper.detectors.catalog import DETECTORS, FITTED, options_of
 from gamekeeper.detectors.engine import DetectorProfile, Profile
 from gamekeeper.replay.theft.bench.pools import Queries, Rows
 from gamekeeper.replay.tune.calibration.account_rule import threshold
@@ -64,8 +64,9 @@ def watch(queries: Queries, accounts: Rows) -> dict[str, DetectorProfile]:
 
 
 def _known(name: str) -> dict[str, Any]:
-    """Give a detector with a secret one that is the same in every bench."""
-    return {SECRET: 1} if SECRET in options_of(name) else {}
+    """Give a detector the options that calibration does, but a secret that all benches share."""
+    secret = {SECRET: 1} if SECRET in options_of(name) else {}
+    return {**DETECTORS[name].steady, **secret}
 
 
 def rules_of(

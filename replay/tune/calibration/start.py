@@ -94,8 +94,12 @@ def _with_networks(networks: Path, detectors: Sequence[str], out: Path) -> Profi
 
 
 def _begin(each: DetectorProfile) -> DetectorProfile:
-    """Fill in what a detector cannot be built without, and draw its secret."""
-    options: dict[str, Any] = dict(each.options)
+    """Fill in what a detector cannot be built without, and draw its secret.
+
+    One without options of its own becomes steady: what is promised then holds for longer lives.
+    """
+    kind = DETECTORS.get(each.detector)
+    options: dict[str, Any] = dict(each.options or (kind.steady if kind else {}))
     fitted = FITTED.get(each.detector)
     if fitted is not None:
         options.setdefault(fitted.option, fitted.start)
