@@ -65,6 +65,8 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     `alpha` is None where thresholds were not calibrated: then nothing is promised. What was
     measured on benign accounts that calibration never saw stands beside it: `held_out_alarms` of
     `held_out_accounts` ever alarmed, by any detector; with the exact 95 % interval of the rate.
+    After that life, `beyond_alarms` of these alarmed first in `beyond_queries` queries, with the
+    exact 95 % interval of such alarms per million queries; None: none of them was longer.
     """
 
     alpha: float | None = None
@@ -74,6 +76,18 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     held_out_accounts: int = 0
     held_out_alarms: int = 0
     held_out_interval: tuple[float, float] | None = None
+    beyond_queries: int = 0
+    beyond_alarms: int = 0
+    beyond_interval: tuple[float, float] | None = None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Give it in JSON's types, without what was added since where that says nothing."""
+        content: dict[str, Any] = msgspec.to_builtins(self)
+        if self.beyond_interval is None:
+            for name in ("beyond_queries", "beyond_alarms", "beyond_interval"):
+                del content[name]
+        return content
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
@@ -94,7 +108,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         What was added to profiles since is left out where it is as if it were not there: older
         profiles keep their hashes.
         """
-        content = msgspec.to_builtins(self)
+        content = msgspec.to_builtins(self) | {"promise": self.promise.content}
         if self.policy.forget_after == FORGET_AFTER:
             del content["policy"]["forget_after"]
         return msgspec.json.encode(content, order="sorted")

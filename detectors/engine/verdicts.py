@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from gamekeeper.detectors.engine.arrival import Key, Source
 from gamekeeper.detectors.engine.policy import SEVERITIES, Standing
 from gamekeeper.detectors.engine.profile import Profile, Promise
@@ -71,7 +69,7 @@ def make(
         last_time=cause.time,
         evidence=evidence,
         profile=standing.profile,
-        promise=msgspec.to_builtins(promise),
+        promise=promise.content,
         topic=cause.source.topic,
         partition=cause.source.partition,
         offset=cause.source.offset,

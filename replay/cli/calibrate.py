@@ -12,6 +12,7 @@ import msgspec
 from rich.progress import TimeElapsedColumn
 
 from gamekeeper.replay.cli.options import STARTS_ANEW, detector_option, interruptible, jobs_option
+from gamekeeper.replay.cli.promising import beyond_option, print_later
 from gamekeeper.schemas.text import printable
 from gamekeeper.stream.cli.output import json_line, print_table, print_text, table_options, warn
 from gamekeeper.stream.cli.progress import Count, progress
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Share of the accounts that measures the promise instead of making it.",
 )
+@beyond_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
 @click.option("--exclude", metavar="ACCOUNT", multiple=True, help="Leave it out; repeatable.")
 @click.option(
@@ -87,6 +89,7 @@ def calibrate(
     alpha: float,
     life: int,
     held_out: float,
+    beyond: int | None,
     seed: int,
     exclude: tuple[str, ...],
     exclude_kind: tuple[str, ...],
@@ -98,7 +101,8 @@ def calibrate(
     TRACE is a Parquet file, a folder of them, or the word `sample`; accounts of no stated kind are
     taken for benign. Each account gives the largest statistic of its first LIFE queries; the
     threshold is high enough among those that at most ALPHA of such accounts ever alarm. What too
-    few or too short accounts cannot carry is refused. Accounts held out then measure the rate.
+    few or too short accounts cannot carry is refused. Accounts held out then measure the rate,
+    and how often they alarm after these queries.
     `--detector likelihood` fits its density to a fifth of the accounts where inputs are vectors and
     no --networks are given.
     """
@@ -123,6 +127,7 @@ def calibrate(
         alpha=alpha,
         life=life,
         held_out=held_out,
+        beyond=beyond,
         seed=seed,
         model=model,
         exclude=exclude,
@@ -235,6 +240,7 @@ def _document(
         "profile": document(result.profile),
         "rank": result.rank,
         "measured": [false_alarms.document(row) for row in result.measured],
+        "beyond": [msgspec.structs.asdict(row) for row in result.later],
         "suspects": [
             {"account": each.life.account, "population": each.life.trace}
             | {key: value for key, value in each._asdict().items() if key != "life"}
@@ -279,6 +285,7 @@ def _print(out: Path, result: Calibration) -> None:
         for judgement, meaning in JUDGEMENTS.items():
             if any(row.judgement == judgement for row in result.measured):
                 print_text(f"{judgement}: {meaning}")
+    print_later(result.later)
     print_text(f"profile {profile.name} ({profile.hash}) for model {profile.model} is in {out}")
     for line in promised(profile.promise):
         print_text(printable(line))

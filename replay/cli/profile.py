@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from gamekeeper.replay.cli.options import jobs_option
+from gamekeeper.replay.cli.promising import beyond_option, print_later
 from gamekeeper.schemas.text import printable
 from gamekeeper.stream.cli.output import json_line, print_table, print_text, table_options, warn
 from gamekeeper.stream.cli.progress import progress
@@ -115,6 +117,7 @@ def diff(before: Path, after: Path, form: str) -> None:
 @click.option(
     "--exclude-kind", metavar="KIND", multiple=True, help="Leave out an attack's kind; repeatable."
 )
+@beyond_option
 @jobs_option
 @table_options
 def verify(
@@ -122,6 +125,7 @@ def verify(
     traces: tuple[str, ...],
     exclude: tuple[str, ...],
     exclude_kind: tuple[str, ...],
+    beyond: int | None,
     jobs: int | None,
     form: str,
 ) -> None:
@@ -149,6 +153,7 @@ def verify(
             networks=networks,
             exclude=exclude,
             exclude_kinds=exclude_kind,
+            further=beyond,
             jobs=jobs or cores(),
             advance=advance,
         )
@@ -201,12 +206,14 @@ def _report(checked: Profile, traces: tuple[str, ...], result: Verification, for
                     "profile": document(checked),
                     "promise": overall(result.measured).judgement,
                     "measured": [false_alarms.document(row) for row in result.measured],
+                    "beyond": [msgspec.structs.asdict(row) for row in result.later],
                     "short": [life.account for life in result.short],
                 }
             )
         )
         return
     print_table(HEADINGS, [false_alarms.cells(row) for row in result.measured])
+    print_later(result.later)
     row = overall(result.measured)
     print_text(printable(f"profile {checked.name} ({checked.hash}); its promise: {row.judgement}"))
     print_text(f"{row.judgement}: {JUDGEMENTS[row.judgement]}")

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from gamekeeper.detectors.engine import Profile, Promise
-from gamekeeper.replay.traces import Life, open_trace
+from gamekeeper.replay.traces import Life, TraceStore, open_trace
 from gamekeeper.replay.tune.calibration.account_rule import (
     accounts_needed,
     exact,
@@ -26,6 +26,7 @@ from gamekeeper.replay.tune.calibration.account_rule import (
     total_needed,
 )
 from gamekeeper.replay.tune.calibration.benign_lives import benign_lives, longest_reached, reaching
+from gamekeeper.replay.tune.calibration.beyond import Beyond, beyond, further_queries
 from gamekeeper.replay.tune.calibration.contamination import Suspect, suspects
 from gamekeeper.replay.tune.calibration.false_alarms import FalseAlarms, count, overall
 from gamekeeper.replay.tune.calibration.fitting import fit
@@ -38,13 +39,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `alpha` for all detectors together, over the first `life` queries; `held_out` is the share of
     the accounts that only measures; `exclude` names accounts, `exclude_kinds` kinds of traffic.
-    `fitted` names the detectors whose option in `FITTED` is chosen, too, `trained` the accounts
-    that a network was trained on, which are left out.
+    In `beyond` queries of the accounts held out that come after the life, first alarms are counted
+    (None: in all). `fitted` names the detectors whose option in `FITTED` is chosen, too, `trained`
+    the accounts that a network was trained on, which are left out.
     """
 
     alpha: float = 0.01
     life: int = 10_000
     held_out: float = 0.5
+    beyond: int | None = None
     seed: int = 0
     model: str | None = None
     exclude: tuple[str, ...] = ()
@@ -57,7 +60,8 @@ class Calibration(msgspec.Struct, frozen=True):
     """A calibrated profile and what it was made from.
 
     `rank` is the place of each threshold among the calibration accounts' maxima, counted from the
-    smallest; `measured` is empty where nothing was held out. `short` accounts did not reach the
+    smallest; `measured` is empty where nothing was held out, `later` also where no account held out
+    is longer than the life. `short` accounts did not reach the
     life; the names in `repeated` belong to accounts of several traces.
     """
 
@@ -66,6 +70,7 @@ class Calibration(msgspec.Struct, frozen=True):
     calibration: list[Maxima]
     held_out: list[Maxima]
     measured: list[FalseAlarms]
+    later: list[Beyond]
     suspects: list[Suspect]
     short: list[Life]
     repeated: list[str]
@@ -98,24 +103,59 @@ def calibrate(
         if plan.fitted:
             fitting = [life for life, out in zip(chosen, sides, strict=True) if not out]
             base = fit(base, plan.fitted, store, fitting, plan.life, networks=networks, jobs=jobs)
-        accounts = measure(
-            store, chosen, base, plan.life, networks=networks, jobs=jobs, advance=advance
+        calibration, measuring = _measure(
+            store, chosen, sides, base, plan, networks=networks, jobs=jobs, advance=advance
         )
-    sided = list(zip(accounts, sides, strict=True))
-    calibration = [account for account, out in sided if not out]
-    measuring = [account for account, out in sided if out]
     profile = _profile(base, calibration, plan, name, model)
     measured = count(profile, measuring, plan.alpha) if measuring else []
+    later = beyond(profile, measuring)
     return Calibration(
-        profile=_with_measurement(profile, measured),
+        profile=_with_measurement(profile, measured, later),
         rank=rank(_share(plan, len(base.detectors)), len(calibration)),
         calibration=calibration,
         held_out=measuring,
         measured=measured,
-        suspects=suspects(accounts),
+        later=later,
+        suspects=suspects([*calibration, *measuring]),
         short=[life for life in lives if life.queries < plan.life],
         repeated=_repeated(chosen),
     )
+
+
+def _measure(
+    store: TraceStore,
+    chosen: Sequence[Life],
+    sides: Sequence[bool],
+    base: Profile,
+    plan: Plan,
+    *,
+    networks: Path,
+    jobs: int,
+    advance: Callable[[int, int], None],
+) -> tuple[list[Maxima], list[Maxima]]:
+    """Measure the accounts that calibrate, and those held out, these beyond the life as well."""
+    found: list[list[Maxima]] = []
+    done = 0
+    for side, further in ((False, 0), (True, further_queries(plan.beyond))):
+        lives = [life for life, out in zip(chosen, sides, strict=True) if out == side]
+
+        def tell(count: int, _: int, before: int = done) -> None:
+            advance(before + count, len(chosen))
+
+        found.append(
+            measure(
+                store,
+                lives,
+                base,
+                plan.life,
+                beyond=further,
+                networks=networks,
+                jobs=jobs,
+                advance=tell,
+            )
+        )
+        done += len(lives)
+    return found[0], found[1]
 
 
 def _share(plan: Plan, detectors: int) -> Fraction:
@@ -222,7 +262,9 @@ def _profile(
     )
 
 
-def _with_measurement(profile: Profile, measured: Sequence[FalseAlarms]) -> Profile:
+def _with_measurement(
+    profile: Profile, measured: Sequence[FalseAlarms], later: Sequence[Beyond]
+) -> Profile:
     if not measured:
         return profile
     row = overall(measured)
@@ -231,6 +273,10 @@ def _with_measurement(profile: Profile, measured: Sequence[FalseAlarms]) -> Prof
         "held_out_alarms": row.alarms,
         "held_out_interval": tuple(row.interval),
     }
+    if later:
+        changes["beyond_queries"] = later[-1].queries
+        changes["beyond_alarms"] = later[-1].alarms
+        changes["beyond_interval"] = tuple(later[-1].interval)
     return msgspec.structs.replace(
         profile, promise=msgspec.structs.replace(profile.promise, **changes)
     )

@@ -1,8 +1,9 @@
-"""The largest statistic of each life: all that a promise about whole lives needs of a trace.
+"""The largest statistics of each life: all that a promise about lives needs of a trace.
 
 An account alarms in its first `life` queries exactly if the largest statistic of these is above
 the threshold (strictly). A detector that is never ready in that time (NaN throughout) raises no
-alarm at any threshold: its maximum is minus infinity.
+alarm at any threshold: its maximum is minus infinity. When it first alarms after that, is known
+from where the largest statistic so far grows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gamekeeper.detectors.base import Batch
+from gamekeeper.detectors.base import Batch, Floats
 from gamekeeper.detectors.engine import Account, Profile, Stretch, with_features
 from gamekeeper.replay.traces import Life, TraceStore
 from gamekeeper.replay.tune.evaluation import BATCH, Shard, shard
@@ -23,11 +24,34 @@ from gamekeeper.replay.tune.processes import over
 from gamekeeper.stream.profile_files import load_networks
 
 
+class Later(NamedTuple):
+    """What came after the first queries of a life.
+
+    `queries` counts it; `records` has, by detector, where the largest statistic of it so far grew
+    (the first query of it is 0), and to what.
+    """
+
+    queries: int
+    records: dict[str, list[tuple[int, float]]]
+
+    def first_above(self, detector: str, threshold: float) -> int | None:
+        """Say which query of it was the first above a threshold.
+
+        >>> Later(9, {"rate": [(2, 0.5), (4, 1.0)]}).first_above("rate", 0.5)
+        4
+        """
+        return next((at for at, value in self.records[detector] if value > threshold), None)
+
+
 class Maxima(NamedTuple):
-    """A life and each detector's largest statistic in the first queries of it."""
+    """A life and each detector's largest statistic in the first queries of it, and what came later.
+
+    `later` is None where only the first queries were looked at.
+    """
 
     life: Life
     maxima: dict[str, float]
+    later: Later | None = None
 
 
 def measure(
@@ -36,6 +60,7 @@ def measure(
     profile: Profile,
     queries: int,
     *,
+    beyond: int = 0,
     networks: Path = Path(),
     jobs: int = 1,
     batch: int = BATCH,
@@ -43,12 +68,14 @@ def measure(
 ) -> list[Maxima]:
     """Score the first `queries` queries of lives, in shards that `jobs` processes take.
 
+    And `beyond` queries after these, of which it is told when the statistic grew.
+
     The profile's thresholds have no effect; its networks lie in the folder `networks`. Results
     come in the order of `lives` and depend neither on `jobs` nor on `batch`. `advance` is told the
     lives done so far and in all. Raises `TraceError` for faulty traces.
     """
     results: dict[int, list[Maxima]] = {}
-    work = partial(_measure_shard, store.folder, profile, networks, queries, batch)
+    work = partial(_measure_shard, store.folder, profile, networks, (queries, beyond), batch)
     done = 0
     for each, found in over(work, shard(lives), jobs, here=True):
         results[each.number] = found
@@ -61,7 +88,7 @@ def _measure_shard(
     folder: Path,
     profile: Profile,
     networks: Path,
-    queries: int,
+    queries: tuple[int, int],
     batch: int,
     part: Shard,
 ) -> list[Maxima]:
@@ -69,21 +96,39 @@ def _measure_shard(
     featurizers = load_networks(profile, networks)
     found = []
     for life in part.lives:
-        parts = first_queries(store.stretches(life, batch), queries)
+        parts = first_queries(store.stretches(life, batch), sum(queries))
         batches = (with_features(featurizers, part) for part in parts)
-        found.append(Maxima(life, life_maxima(Account(profile), batches, queries)))
+        found.append(Maxima(life, *life_maxima(Account(profile), batches, *queries)))
     return found
 
 
-def life_maxima(account: Account, batches: Iterable[Batch], queries: int) -> dict[str, float]:
-    """Let a new account take a life's first `queries` queries; give each detector's maximum."""
+def life_maxima(
+    account: Account, batches: Iterable[Batch], queries: int, beyond: int
+) -> tuple[dict[str, float], Later | None]:
+    """Let a new account take a life; give each detector's maximum in its first queries, and later.
+
+    `beyond` is the most of its later queries that count.
+    """
     maxima = dict.fromkeys(account.detectors, -math.inf)
+    records: dict[str, list[tuple[int, float]]] = {name: [] for name in account.detectors}
+    seen = 0
     for batch in batches:
+        cut = max(0, queries - batch.first)
+        at = max(0, batch.first - queries)
         for name, statistics in account.update(batch).items():
-            within = statistics[: queries - batch.first]
             # fmax passes over NaN, which is "not yet ready".
-            maxima[name] = float(np.fmax.reduce(within, initial=maxima[name]))
-    return maxima
+            maxima[name] = float(np.fmax.reduce(statistics[:cut], initial=maxima[name]))
+            rest = statistics[cut : cut + beyond - at]
+            records[name] += _risen(rest, at, records[name][-1][1] if records[name] else -math.inf)
+        seen = min(beyond, batch.first + len(batch) - queries)
+    return maxima, Later(max(0, seen), records) if beyond else None
+
+
+def _risen(statistics: Floats, first: int, before: float) -> list[tuple[int, float]]:
+    """Say where the largest of `(n,)` statistics so far grew, `before` being the largest before."""
+    largest = np.fmax.accumulate(np.concatenate([[before], statistics]))
+    rises = np.flatnonzero(largest[1:] > largest[:-1])
+    return [(first + int(at), float(largest[1 + at])) for at in rises]
 
 
 def first_queries(stretches: Iterable[Stretch], queries: int) -> Iterator[Batch]:

@@ -163,4 +163,16 @@ def promised(promise: Promise) -> list[str]:
         *lines,
         f"measured on accounts held out: {promise.held_out_alarms} of "
         f"{promise.held_out_accounts} ever alarmed, a rate of {low} to {high} % (95 % interval)",
+        _later(promise),
     ]
+
+
+def _later(promise: Promise) -> str:
+    """Say what is known of queries after the promised life."""
+    if promise.beyond_interval is None:
+        return "nothing is known of longer lives: no account held out was seen beyond this one"
+    low, high = (f"{end:.3g}" for end in promise.beyond_interval)
+    return (
+        f"beyond that life {promise.beyond_alarms} of them first alarmed in "
+        f"{promise.beyond_queries:,} queries, {low} to {high} per million (95 % interval)"
+    )

@@ -10,6 +10,7 @@ import msgspec
 from gamekeeper.detectors.engine import Profile
 from gamekeeper.replay.traces import Life, open_trace
 from gamekeeper.replay.tune.calibration.benign_lives import benign_lives, reaching
+from gamekeeper.replay.tune.calibration.beyond import Beyond, beyond, further_queries
 from gamekeeper.replay.tune.calibration.false_alarms import FalseAlarms, count
 from gamekeeper.replay.tune.calibration.maxima import measure
 from gamekeeper.replay.tune.evaluation import watched
@@ -17,9 +18,10 @@ from gamekeeper.schemas.errors import ProfileError, TraceError
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """The measured lifetime false alarms, and the accounts that were too short to count."""
+    """The measured false alarms, in the life and beyond it, and accounts too short to count."""
 
     measured: list[FalseAlarms]
+    later: list[Beyond]
     short: list[Life]
 
 
@@ -30,11 +32,13 @@ def verify(
     networks: Path = Path(),
     exclude: Collection[str] = (),
     exclude_kinds: Collection[str] = (),
+    further: int | None = None,
     jobs: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
-    """Count the benign accounts that ever alarm in the promised life.
+    """Count the benign accounts that ever alarm in the promised life, and those that later do.
 
+    `further` is the most queries that are looked at after the life (None: all).
     `networks` is the folder where the files of the profile's networks lie. `advance` is told the
     accounts scored so far and in all. Raises `ProfileError` for a profile that promises nothing or
     watches another model, `TraceError` for faulty traces, for attacks that are not excluded and
@@ -58,9 +62,17 @@ def verify(
                 f"{longest}"
             )
         accounts = measure(
-            store, chosen, profile, queries, networks=networks, jobs=jobs, advance=advance
+            store,
+            chosen,
+            profile,
+            queries,
+            beyond=further_queries(further),
+            networks=networks,
+            jobs=jobs,
+            advance=advance,
         )
     return Verification(
         measured=count(profile, accounts, alpha),
+        later=beyond(profile, accounts),
         short=[life for life in lives if life.queries < queries],
     )

@@ -13,7 +13,14 @@ from gamekeeper.replay.tune.evaluation.evaluate import (
     shard,
 )
 from gamekeeper.replay.tune.evaluation.life import ANY, Retirement, watched
-from gamekeeper.replay.tune.evaluation.rates import CHUNK, Interval, clopper_pearson, typical, worst
+from gamekeeper.replay.tune.evaluation.rates import (
+    CHUNK,
+    Interval,
+    clopper_pearson,
+    garwood,
+    typical,
+    worst,
+)
 from gamekeeper.replay.tune.evaluation.report import BENIGN, DEFINITIONS, Row
 
 __all__ = [
@@ -30,6 +37,7 @@ __all__ = [
     "clopper_pearson",
     "cores",
     "evaluate",
+    "garwood",
     "shard",
     "typical",
     "watched",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.stats import beta, chi2
 
 from gamekeeper.detectors.base import Floats
 
@@ -22,7 +22,7 @@ CHUNK = 50
 
 
 class Interval(NamedTuple):
-    """A confidence interval of a probability, both ends in [0, 1]."""
+    """A confidence interval of a probability, both ends in [0, 1], or of a rate, both above 0."""
 
     low: float
     high: float
@@ -44,6 +44,23 @@ def clopper_pearson(hits: int, total: int, confidence: float = 0.95) -> Interval
     low = float(beta.ppf(tail, hits, total - hits + 1)) if hits else 0.0
     high = float(beta.ppf(1 - tail, hits + 1, total - hits)) if hits < total else 1.0
     return Interval(low, high)
+
+
+def garwood(events: int, exposure: float, confidence: float = 0.95) -> Interval:
+    """Bound a rate at which `events` independent events were seen in `exposure` (exact).
+
+    Garwood, Fiducial Limits for the Poisson Distribution, 1936. Raises `ValueError` unless
+    `exposure` is above 0 and `events` not below.
+
+    >>> low, high = garwood(0, 2.0)
+    >>> low, round(high, 4)
+    (0.0, 1.8444)
+    """
+    if events < 0 or not exposure > 0:
+        raise ValueError(f"{events} events in {exposure}")
+    tail = (1 - confidence) / 2
+    low = float(chi2.ppf(tail, 2 * events)) / 2 if events else 0.0
+    return Interval(low / exposure, float(chi2.ppf(1 - tail, 2 * events + 2)) / 2 / exposure)
 
 
 def alarm_queries(statistics: Floats, threshold: float) -> NDArray[np.int64]:
