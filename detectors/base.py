@@ -34,6 +34,7 @@ over the micro-batch of all accounts; what it returns reaches the detectors in `
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,6 +168,9 @@ class Detector(ABC):
     `gamekeeper calibrate` sets them where none are given; the defaults are the papers'."""
     threshold: float
     """Where the policy alarms when the profile names no threshold of its own."""
+    least: ClassVar[float] = -math.inf
+    """A threshold below which calibration does not go, however little its accounts did: for a
+    statistic that is 0 for nearly all, whose few others calibration may not have seen."""
     distinct: int = 0
     """Among so many of the latest different queries repeats are left out; 0: it is given all."""
 

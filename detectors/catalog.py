@@ -13,10 +13,12 @@ from gamekeeper.detectors.prada import Prada
 from gamekeeper.detectors.prada_v1 import PradaV1
 from gamekeeper.detectors.rate import Rate
 from gamekeeper.detectors.similarity import Similarity
+from gamekeeper.detectors.steps import Steps
 from gamekeeper.schemas.errors import ProfileError
 
 DETECTORS: dict[str, type[Detector]] = {
-    kind.name: kind for kind in (Prada, PradaV1, Similarity, Likelihood, OutOfDistribution, Rate)
+    kind.name: kind
+    for kind in (Prada, PradaV1, Similarity, Likelihood, OutOfDistribution, Rate, Steps)
 }
 
 FEATURES: tuple[str, ...] = tuple(sorted({kind.feature for kind in DETECTORS.values()} - {""}))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gamekeeper.detectors.base import EMBEDDING, Batch, Detector, Fitted, Floats, Segment
 from gamekeeper.detectors.header import Header
 from gamekeeper.detectors.vectors import (
+    LARGEST_BLOCK,
     SLACK,
     Bounds,
     FlatIndex,
@@ -28,7 +29,9 @@ from gamekeeper.detectors.vectors import (
     Near,
     Position,
     VectorHistory,
+    closest,
     distance_of_pairs,
+    finite,
     nearest_earlier,
 )
 from gamekeeper.schemas.errors import ProfileError
@@ -45,10 +48,6 @@ MOST_QUERIES = 256
 MOST_FOUND = 2**21
 """Queries searched for at once, and what they can find at most: an account that repeats one query
 finds all others each time."""
-FIRST_BLOCK, LARGEST_BLOCK = 64, 1024
-"""Vectors measured at once: first a few, as the oldest may be a repeat already."""
-
-_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class Pair(NamedTuple):
@@ -186,7 +185,7 @@ class Similarity(Detector):
             sizes = self._history.sizes()
             self._rows += [(self._pairs, len(self._latest), *sizes)] * len(batch)
             return np.full(len(batch), self._statistic())
-        vectors = _finite(vectors.reshape(len(batch), -1))
+        vectors = finite(vectors.reshape(len(batch), -1))
         at = 0
         while at < len(batch):
             room = self._history.room(vectors.shape[1])
@@ -267,24 +266,9 @@ class Similarity(Detector):
         return self._history.limit() + 4096
 
 
-def _finite(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bring back what a wider type held beyond float32; distances then fit float64."""
-    if np.isfinite(vectors).all():
-        return vectors
-    return np.nan_to_num(vectors, posinf=_FLOAT32, neginf=-_FLOAT32)
-
-
 def _nearest(index: FlatIndex, near: Near, delta: float) -> tuple[int, list[Pair]]:
     """Count the pair with the nearest earlier vector, if it is one."""
-    others = near.others[near.lower <= near.upper.min() * (1 + SLACK)]
-    least, nearest = math.inf, -1
-    at, size = 0, FIRST_BLOCK
-    while at < len(others) and least > 0:
-        distances = index.measure(near.row, others[at : at + size])
-        best = int(distances.argmin())
-        if distances[best] < least:
-            least, nearest = float(distances[best]), int(others[at + best])
-        at, size = at + size, min(2 * size, LARGEST_BLOCK)
+    least, nearest = closest(index, near)
     if least >= delta:
         return 0, []
     return 1, [Pair(index.query(near.row), index.query(nearest), least)]

@@ -128,6 +128,16 @@ class FlatIndex:
             if i < j
         ]
 
+    def span(self) -> float:
+        """Give a distance that no two rows are farther apart than."""
+        largest = float(self._about["square"][: len(self)].max())
+        return 2 * math.sqrt(largest) * (1 + SLACK)
+
+    def vector(self, row: int) -> NDArray[np.float32]:
+        """Copy a row."""
+        copy: NDArray[np.float32] = self._vectors()[row].copy()
+        return copy
+
     def _search(self, count: int, limit: float) -> tuple[Ints, Ints, Floats, Floats]:
         """Give owners, rows, squared distances and their errors, of all that can be below `limit`.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from gamekeeper.detectors.catalog import DETECTORS
 from gamekeeper.detectors.engine import Profile, Promise
 from gamekeeper.replay.traces import Life, TraceStore, open_trace
 from gamekeeper.replay.tune.calibration.account_rule import (
@@ -247,7 +248,8 @@ def _profile(
                 f"{len(maxima)} calibration accounts, so no threshold can be chosen; use a longer "
                 "--life, or leave it out with --detector"
             )
-        detectors.append(msgspec.structs.replace(each, threshold=chosen))
+        least = DETECTORS[each.detector].least
+        detectors.append(msgspec.structs.replace(each, threshold=max(chosen, least)))
     return msgspec.structs.replace(
         base,
         name=name,
