@@ -14,6 +14,8 @@ from gamekeeper.replay.theft.bench.tables import markdown
 from gamekeeper.replay.tune.evaluation import clopper_pearson
 
 RULE: Final = "combined"
+STEPS: Final = "steps"
+"""The rule that says of an account that it makes queries from earlier ones."""
 CRITICAL: Final = 3
 
 
@@ -62,31 +64,35 @@ def families(found: Found) -> list[str]:
     for family, what in FAMILIES.items():
         own = found.of(*(name for name, entry in HABITS.items() if entry.family == family))
         if own:
-            flagged = sum(found.caught(each) is not None for each in own)
-            low, high = clopper_pearson(flagged, len(own))
-            share = f"{100 * flagged / len(own):.0f} % ({100 * low:.0f}-{100 * high:.0f})"
-            rows.append((family, what, len(own), share))
+            shares = (_share(found, own, rule) for rule in (RULE, STEPS))
+            rows.append((family, what, len(own), *shares))
     return [
         "## By family",
         "",
-        "Accounts called thieves by the detectors together, at a promised 1 % of lives, with the "
-        "95 % interval for other accounts that draw from the same images.",
+        "Accounts called thieves by the detectors together, at a promised 1 % of lives, and by "
+        "`steps` alone, with the 95 % interval for other accounts that draw from the same images.",
         "",
-        *markdown(("family", "what it is", "accounts", "called thieves"), rows),
+        *markdown(("family", "what it is", "accounts", "called thieves", "by `steps`"), rows),
         "",
     ]
+
+
+def _share(found: Found, own: Sequence[Outcome], rule: str) -> str:
+    flagged = sum(found.caught(each, rule) is not None for each in own)
+    low, high = clopper_pearson(flagged, len(own))
+    return f"{100 * flagged / len(own):.0f} % ({100 * low:.0f}-{100 * high:.0f})"
 
 
 def habits(found: Found) -> list[str]:
     """Lay out each habit: those whose accounts are called thieves most often first."""
     ranked = sorted(found.habits(), key=lambda name: -_flagged(found, name))
     rows = [_row(found, name) for name in ranked]
-    head = ("habit", "family", "called thieves", "by", "at query, median", "critical")
+    head = ("habit", "family", "called thieves", "by", "at query, median", "critical", "`steps`")
     return [
         "## By habit",
         "",
         "Of the accounts of each habit, how many are called thieves, by which detector how many, "
-        "after how many queries, and how many as *critical*.",
+        "after how many queries, and how many as *critical*; and how many by `steps` alone.",
         "",
         *markdown(head, rows),
         "",
@@ -111,4 +117,5 @@ def _row(found: Found, name: str) -> tuple[str, ...]:
         ", ".join(f"{label} {count}" for label, count in by.items() if count),
         f"{median(firsts):,.0f}" if firsts else "",
         str(grades.count(CRITICAL) or ""),
+        str(sum(found.caught(each, STEPS) is not None for each in own) or ""),
     )

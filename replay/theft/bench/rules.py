@@ -30,6 +30,8 @@ PAPERS: Final = (
     DetectorProfile(detector="prada-v1"),
 )
 """What is watched beside them, as the papers have it."""
+BESIDE: Final = DetectorProfile(detector="steps")
+"""And what no network is needed for, and nobody's alpha is shared with."""
 ALPHA: Final = Fraction(1, 100)
 """The lifetime false-alarm rate that thresholds promise."""
 PER_QUERY: Final = Fraction(1, 10_000)
@@ -60,7 +62,7 @@ def watch(queries: Queries, accounts: Rows) -> dict[str, DetectorProfile]:
     readings = [read(tuple(FITTED), (), queries.batches(rows)) for rows in accounts]
     detectors = [DetectorProfile(detector=name, options=_known(name)) for name in COMBINED]
     chosen = [fill(each, readings) if each.detector in FITTED else each for each in detectors]
-    return {label(each): each for each in (chosen[0], *PAPERS, *chosen[1:])}
+    return {label(each): each for each in (chosen[0], *PAPERS, *chosen[1:], BESIDE)}
 
 
 def _known(name: str) -> dict[str, Any]:
@@ -84,7 +86,8 @@ def rules_of(
     largest = {name: values.max(axis=1).tolist() for name, values in maxima.items()}
 
     def promising(alpha: Fraction, names: Sequence[str]) -> tuple[DetectorProfile, ...]:
-        chosen = {name: threshold(largest[name], alpha) for name in names}
+        least = {name: DETECTORS[detectors[name].detector].least for name in names}
+        chosen = {name: max(threshold(largest[name], alpha), least[name]) for name in names}
         for name, value in chosen.items():
             if math.isinf(value):
                 raise TraceError(

@@ -99,23 +99,20 @@ def test_what_is_done_so_far_is_reported(folder: Path, tmp_path: Path) -> None:
 
 
 def test_honest_habits_are_measured_by_the_same_rules(folder: Path) -> None:
-    """Each account has a row for each rule; whoever sends each query twice is called a thief."""
-    asked = ("--habit", "own", "--habit", "ab-test", "--runs", "3", "--budget", "150", "--quick")
+    """Each account has a row for each rule; crops are called theft, and repeats are not."""
+    asked = ("--habit", "crops", "--habit", "ab-test", "--runs", "3", "--budget", "150", "--quick")
     done = _bench("honest", "sample", *asked, "--out", folder, "--format", "json")
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
-    assert [each["habit"] for each in told["accounts"]] == ["own", "ab-test"] * 3
+    assert [each["habit"] for each in told["accounts"]] == ["crops", "ab-test"] * 3
     rows = pq.read_table(folder / "honest.parquet").to_pylist()
     assert len(rows) == 6 * len(told["limits"])
     found = [each for each in rows if each["rule"] == "combined"]
-    assert all(
-        each["queries_to_alarm"] and "similarity" in each["detectors"]
-        for each in found
-        if each["habit"] == "ab-test"
-    )
+    assert all(bool(each["queries_to_alarm"]) == (each["habit"] == "crops") for each in found)
     report = (folder / "honest.md").read_text()
-    assert "| ab-test | repeats | 3/3 |" in report
-    assert report.index("| ab-test |") < report.index("| own | own |")
+    assert "| crops | variants | 3/3 |" in report
+    assert "| ab-test | repeats | 0/3 |" in report
+    assert report.index("| crops |") < report.index("| ab-test |")
     before = {path: path.stat().st_mtime_ns for path in folder.glob("habits/*/*.json")}
     again = _bench("honest", "sample", *asked, "--so-far", "--out", folder)
     assert again.exit_code == 0, again.output

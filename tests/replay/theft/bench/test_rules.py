@@ -8,11 +8,12 @@ import pytest
 
 from gamekeeper.detectors.catalog import DETECTORS, FITTED
 from gamekeeper.detectors.engine import DetectorProfile, Profile, check_thresholds, resolve
+from gamekeeper.detectors.steps import Steps
 from gamekeeper.replay.theft.bench.pools import Queries
 from gamekeeper.replay.theft.bench.rules import label, limits, rules_of, watch
 from gamekeeper.schemas.errors import TraceError
 
-NAMES = ("prada", "prada-paper", "prada-v1", "similarity", "likelihood", "ood")
+NAMES = ("prada", "prada-paper", "prada-v1", "similarity", "likelihood", "ood", "steps")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ def test_detectors_are_watched_with_what_is_fitted_to_the_networks(
     assert all(label(each) == name for name, each in detectors.items())
     assert detectors["prada-paper"].options == {"mode": "paper"}
     assert detectors["similarity"].options["secret"] == 1
+    assert detectors["similarity"].options["window"] == 1000
     rows = np.arange(1000).reshape(10, 100) % 400
     for name, fitted in FITTED.items():
         values = queries.features[DETECTORS[name].feature]
@@ -75,7 +77,16 @@ def test_thresholds_follow_the_account_rule(rules: dict[str, Profile]) -> None:
     names = ("prada", "similarity", "likelihood", "ood")
     assert limits(rules["combined"]) == dict.fromkeys(names, 398.0)
     assert limits(rules["similarity per query"]) == {"similarity": 319.0}
+    assert limits(rules["steps"]) == {"steps": 395.0}
     assert limits(rules["prada W < 0.90"]) == {"prada-paper": pytest.approx(0.1)}
+
+
+def test_no_threshold_is_below_the_least_of_its_detector(
+    detectors: dict[str, DetectorProfile],
+) -> None:
+    """Accounts that made no step say little of those to come."""
+    maxima = {name: np.zeros((399, 2)) for name in NAMES}
+    assert limits(rules_of(detectors, maxima, life=2000)["steps"]) == {"steps": Steps.least}
 
 
 def test_rules_are_profiles_that_the_engine_takes(rules: dict[str, Profile]) -> None:

@@ -16,7 +16,7 @@ from gamekeeper.replay.theft.thief import Stolen
 from gamekeeper.replay.theft.thief.agreement import Agreement
 from gamekeeper.replay.theft.thief.transfer import Transfer
 
-WATCHES = ("prada", "prada-paper", "prada-v1", "similarity", "likelihood", "ood")
+WATCHES = ("prada", "prada-paper", "prada-v1", "similarity", "likelihood", "ood", "steps")
 RULES = (
     "combined",
     *WATCHES,

@@ -112,6 +112,19 @@ def test_calibration_equals_the_rule_by_hand(toys: Profile, tmp_path: Path) -> N
     assert (result.profile.name, result.profile.model) == ("mine", "digits")
 
 
+def test_no_threshold_is_below_the_least_of_its_detector(
+    echo: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little the accounts did; where they did more, theirs is the threshold."""
+    path = write_values(tmp_path / "a.parquet", random_values({"p": 20}))
+    [found] = calibrate([path], echo, Plan(alpha=0.2, life=20), name="x").profile.detectors
+    assert found.threshold is not None
+    for least in (found.threshold - 0.1, found.threshold + 0.1):
+        monkeypatch.setattr(Echo, "least", least)
+        [again] = calibrate([path], echo, Plan(alpha=0.2, life=20), name="x").profile.detectors
+        assert again.threshold == max(found.threshold, least)
+
+
 def test_evaluation_alarms_where_calibration_says(toys: Profile, tmp_path: Path) -> None:
     """The profile's alarms in an evaluation are exactly the held-out ones that were counted."""
     path = write_values(tmp_path / "a.parquet", random_values({"p": 60}))
