@@ -43,6 +43,8 @@ from typing import Any, ClassVar, Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gamekeeper.schemas.verdict import Kind
+
 Floats = NDArray[np.float64]
 
 HEADER_BYTES: Final = 4096
@@ -159,6 +161,10 @@ class Detector(ABC):
 
     name: ClassVar[str]
     """The detector's name in profiles, verdicts, tables and on the command line."""
+    kind: ClassVar[Kind]
+    """What its evidence is of: queries made from earlier ones (`theft`), `variants` of some, `other
+    data` than the model's own, or `load`. Honest customers have habits that make all but the first.
+    """
     feature: ClassVar[str] = ""
     """The feature that it reads from `Batch.features`, if it reads one."""
     fitted: ClassVar[Fitted | None] = None

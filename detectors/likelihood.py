@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from gamekeeper.detectors.base import LIKELIHOOD, Batch, Detector, Fitted, Floats, Segment
 from gamekeeper.detectors.header import Header
 from gamekeeper.schemas.errors import ProfileError
+from gamekeeper.schemas.verdict import Kind
 
 TAILS = ("lower", "both")
 CODEC = 1
@@ -139,6 +140,7 @@ class Likelihood(Detector):
     """
 
     name: ClassVar[str] = "likelihood"
+    kind: ClassVar[Kind] = "other data"
     feature: ClassVar[str] = LIKELIHOOD
     fitted: ClassVar[Fitted | None] = Fitted("center", 0.0, _mean, _center)
     threshold = math.nan

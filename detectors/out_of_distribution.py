@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from gamekeeper.detectors.base import OOD, Batch, Detector, Fitted, Floats, Segment
 from gamekeeper.detectors.header import Header
 from gamekeeper.schemas.errors import ProfileError
+from gamekeeper.schemas.verdict import Kind
 
 CODEC = 1
 PASSING = 0.95
@@ -123,6 +124,7 @@ class OutOfDistribution(Detector):
     """
 
     name: ClassVar[str] = "ood"
+    kind: ClassVar[Kind] = "other data"
     feature: ClassVar[str] = OOD
     fitted: ClassVar[Fitted | None] = Fitted("cut", 0.0, _scores, _cut)
     threshold = 0.5

@@ -32,6 +32,7 @@ from gamekeeper.detectors.normality import (
 from gamekeeper.detectors.normality import modes as prada_modes
 from gamekeeper.detectors.paging import PAGE, PagedLog
 from gamekeeper.schemas.errors import ProfileError
+from gamekeeper.schemas.verdict import Kind
 
 CODEC = 1
 LOG = "distances"
@@ -77,6 +78,7 @@ class Prada(Detector):
     """
 
     name: ClassVar[str] = "prada"
+    kind: ClassVar[Kind] = "variants"
     _rows: list[tuple[int, int, int]]  # of the last batch: D's end, the tested D's end, repeats
 
     def __init__(

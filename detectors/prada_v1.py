@@ -23,6 +23,7 @@ from gamekeeper.detectors.growing import DISTANCES, GrowingSet
 from gamekeeper.detectors.growing import log as growth_log
 from gamekeeper.detectors.header import Header
 from gamekeeper.schemas.errors import ProfileError
+from gamekeeper.schemas.verdict import Kind
 
 CODEC = 1
 LONGEST_WINDOW = 1000
@@ -47,6 +48,7 @@ class PradaV1(Detector):
     """
 
     name: ClassVar[str] = "prada-v1"
+    kind: ClassVar[Kind] = "variants"
     threshold = 5.0
 
     def __init__(

@@ -17,6 +17,7 @@ import numpy as np
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
 from gamekeeper.detectors.header import Header
 from gamekeeper.schemas.errors import ProfileError
+from gamekeeper.schemas.verdict import Kind
 
 CODEC = 1
 WINDOWS = (10, 200)
@@ -44,6 +45,7 @@ class Rate(Detector):
     """
 
     name: ClassVar[str] = "rate"
+    kind: ClassVar[Kind] = "load"
     threshold = math.nan
     """None suits all services. The profile has to name one."""
     _latest: list[tuple[int, int]]  # (time, label), those of the last batch's start included

@@ -35,6 +35,7 @@ from gamekeeper.detectors.vectors import (
     nearest_earlier,
 )
 from gamekeeper.schemas.errors import ProfileError
+from gamekeeper.schemas.verdict import Kind
 
 RULES = ("nearest", "all")
 THRESHOLD = 49.5
@@ -104,6 +105,7 @@ class Similarity(Detector):
     """
 
     name: ClassVar[str] = "similarity"
+    kind: ClassVar[Kind] = "variants"
     feature: ClassVar[str] = EMBEDDING
     fitted: ClassVar[Fitted | None] = Fitted("delta", 1.0, nearest_earlier, distance_of_pairs)
     steady: ClassVar[Mapping[str, Any]] = {"window": 1000, "history": 1000, "reserve": 0}

@@ -32,6 +32,7 @@ from gamekeeper.detectors.vectors import (
     finite,
 )
 from gamekeeper.schemas.errors import ProfileError
+from gamekeeper.schemas.verdict import Kind
 
 CODEC: Final = 1
 WIDE: Final = 0.35
@@ -101,6 +102,7 @@ class Steps(Detector):
     """
 
     name: ClassVar[str] = "steps"
+    kind: ClassVar[Kind] = "theft"
     threshold = FREE
     least: ClassVar[float] = FREE
     _latest: list[Step]  # oldest first

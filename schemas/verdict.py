@@ -35,6 +35,7 @@ MAX_BYTES: Final = 2**20
 
 Activity: TypeAlias = Literal["create", "update", "close"]
 Severity: TypeAlias = Literal["low", "medium", "high", "critical"]
+Kind: TypeAlias = Literal["theft", "variants", "other data", "load"]
 Reason: TypeAlias = Literal["threshold", "escalation", "expired", "analyst", "profile"]
 
 _Name = Annotated[str, Meta(min_length=1)]
@@ -58,7 +59,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     )
     severity: Annotated[
         Severity,
-        Meta(description="By the worst statistic: high from twice, critical from 4 x threshold."),
+        Meta(
+            description="By the worst statistic: high from twice the threshold; critical from four "
+            "times, where the kind is theft."
+        ),
     ]
     queries: Annotated[_Count, Meta(description="Queries seen so far, the causing one included.")]
     query: Annotated[_Count, Meta(description="Index of the causing query, from 0.")]
@@ -69,6 +73,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="Detectors that hold the account for an attacker after this change."),
     ] = ()
+    kind: Annotated[
+        Kind | None,
+        Meta(
+            description="What the detector's evidence is of: queries made from earlier ones "
+            "(theft), many variants of some, data unlike the model's own, or many requests; null: "
+            "written by a build that did not say."
+        ),
+    ] = None
     evidence: Annotated[
         dict[str, Any], Meta(description="What an analyst can open; the detector says what.")
     ]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import Floats
 from gamekeeper.detectors.engine.profile import Policy
-from gamekeeper.schemas.verdict import Activity, Reason, Severity
+from gamekeeper.schemas.verdict import Activity, Kind, Reason, Severity
 
 SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 
@@ -48,18 +48,21 @@ class Change(NamedTuple):
     standing: Standing
 
 
-def severity(statistic: float, threshold: float) -> int:
+def severity(statistic: float, threshold: float, kind: Kind) -> int:
     """Grade an alarm by how far the statistic is above its threshold: 1 medium to 3 critical.
 
-    Twice the threshold is high, four times critical; a threshold that is not positive has no
-    such ratio, and its alarms are medium.
+    Twice the threshold is high, four times critical, where the evidence is of theft: the other
+    kinds grow by counting alone, and honest habits make them. A threshold that is not positive has
+    no such ratio, and its alarms are medium.
 
-    >>> [SEVERITIES[severity(x, 0.05)] for x in (0.06, 0.1, 0.3)]
+    >>> [SEVERITIES[severity(x, 0.05, "theft")] for x in (0.06, 0.1, 0.3)]
     ['medium', 'high', 'critical']
+    >>> SEVERITIES[severity(0.3, 0.05, "variants")]
+    'high'
     """
     if threshold <= 0:
         return 1
-    return 1 + (statistic >= 2 * threshold) + (statistic >= 4 * threshold)
+    return 1 + (statistic >= 2 * threshold) + (kind == "theft" and statistic >= 4 * threshold)
 
 
 def judge(
@@ -68,15 +71,16 @@ def judge(
     times: NDArray[np.int64],
     *,
     threshold: float,
+    kind: Kind,
     policy: Policy,
     profile: str,
     name: Callable[[int], str],
 ) -> Iterator[Change]:
     """Walk over `(n,)` statistics and event times (us), changing `standing` along the way.
 
-    `profile` is the hash of the one in force, `name` makes the uid of a finding that a row opens.
-    Under the `reset` policy the caller must stop at the first change: what follows it was computed
-    by a detector not yet reset.
+    `kind` is the detector's, `profile` the hash of the one in force, `name` makes the uid of a
+    finding that a row opens. Under the `reset` policy the caller must stop at the first change:
+    what follows it was computed by a detector not yet reset.
 
     Events may come late: a finding expires by the latest alarm's time, whichever came last. So a
     tap whose clock runs far ahead keeps findings open until the others' clocks have caught up.
@@ -93,7 +97,7 @@ def judge(
             close(standing)
         if above[row]:
             standing.alarmed = max(standing.alarmed, int(times[row]))
-            grade = severity(statistic, threshold)
+            grade = severity(statistic, threshold, kind)
             if standing.finding is None:
                 standing.finding = name(row)
                 standing.profile, standing.threshold = profile, threshold

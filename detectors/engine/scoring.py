@@ -134,6 +134,7 @@ def _detect(
             statistics,
             rest.times,
             threshold=math.inf if each.threshold is None else each.threshold,
+            kind=detector.kind,
             policy=profile.policy,
             profile=profile.hash,
             name=partial(_finding, profile, account, key, each.detector, rest.queries),

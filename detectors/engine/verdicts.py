@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from gamekeeper.detectors.catalog import DETECTORS
 from gamekeeper.detectors.engine.arrival import Key, Source
 from gamekeeper.detectors.engine.policy import SEVERITIES, Standing
 from gamekeeper.detectors.engine.profile import Profile, Promise
@@ -67,6 +68,7 @@ def make(
         query=max(0, cause.queries - 1),
         first_time=cause.first_time,
         last_time=cause.time,
+        kind=DETECTORS[detector].kind if detector in DETECTORS else None,
         evidence=evidence,
         profile=standing.profile,
         promise=promise.content,

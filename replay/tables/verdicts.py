@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,15 @@ HEADINGS = (
     *("time", "change", "severity", "account", "model", "detector"),
     *("statistic", "threshold", "queries", "finding"),
 )
+
+KINDS: Final = {
+    "theft": "theft: makes queries from earlier ones",
+    "variants": "variants of earlier queries: a thief's, crops, frames, explainers",
+    "other data": "other data than the model's own: a thief's, or a customer's",
+    "load": "load: many requests in a short time",
+    None: "not said by the build that wrote it",
+}
+"""What a finding's evidence is of, and who else makes such."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMES = ", ".join(f'"{name}"' for name in Verdict.__struct_fields__)
@@ -124,6 +133,7 @@ def explain(verdicts: Sequence[Verdict]) -> str:
         f"account    {printable(first.account)}",
         f"model      {printable(first.model)}",
         f"detector   {first.detector}, alarm above {first.threshold:g}",
+        f"kind       {KINDS[first.kind]}",
         f"technique  MITRE ATLAS {first.technique} (tactic {first.tactic})",
         f"profile    {first.profile}, {_promise(first)}",
     ]

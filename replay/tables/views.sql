@@ -30,6 +30,7 @@ SELECT
         WHEN 'close' THEN 'closed'
         ELSE 'open'
     END AS status,
+    any_value(kind) AS kind,
     last(severity ORDER BY query, last_time, activity = 'close') AS severity,
     min(queries) FILTER (activity = 'create') AS queries_to_detection,
     min(last_time) FILTER (activity = 'create') AS opened,

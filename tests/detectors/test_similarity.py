@@ -339,6 +339,7 @@ def test_the_alarm_is_at_the_fiftieth_pair():
         counts,
         np.zeros(60, np.int64),
         threshold=each.threshold,
+        kind=Similarity.kind,
         policy=Policy(),
         profile="",
         name=str,

@@ -15,11 +15,14 @@ from gamekeeper.replay.traces import Life
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tables import QUERIES, many_query_rows, write_parquet
 from gamekeeper.schemas.tensor import Tensor
+from gamekeeper.schemas.verdict import Kind
 from support.traces import START
 
 
 class Toy(Detector):
     """A detector that keeps no log, for tests that do not restore it."""
+
+    kind: ClassVar[Kind] = "theft"
 
     def evidence(self, row: int) -> dict[str, Any]:
         """Say nothing."""

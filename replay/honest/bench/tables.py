@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Final, NamedTuple
 
+from gamekeeper.detectors.catalog import DETECTORS
 from gamekeeper.detectors.engine import severity
 from gamekeeper.replay.honest.bench.measure import Outcome
 from gamekeeper.replay.honest.catalog import FAMILIES, HABITS
@@ -51,7 +52,7 @@ class Found(NamedTuple):
         limits = self.limits[RULE]
         return max(
             (
-                severity(max(outcome.records[name][1]), limits[name])
+                severity(max(outcome.records[name][1]), limits[name], DETECTORS[name].kind)
                 for name in self.alarms(outcome)
             ),
             default=0,

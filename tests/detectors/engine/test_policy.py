@@ -7,6 +7,7 @@ import pytest
 
 from gamekeeper.detectors.engine import Policy, Standing
 from gamekeeper.detectors.engine.policy import MICROSECONDS, SEVERITIES, Change, judge
+from gamekeeper.schemas.verdict import Kind
 
 LATCH = Policy()
 
@@ -17,7 +18,11 @@ def finding(row: int) -> str:
 
 
 def walk(
-    standing: Standing, statistics: list[float], policy: Policy = LATCH, step: float = 1.0
+    standing: Standing,
+    statistics: list[float],
+    policy: Policy = LATCH,
+    step: float = 1.0,
+    kind: Kind = "theft",
 ) -> list[Change]:
     """Judge statistics that come `step` seconds apart, at a threshold of 1."""
     times = (np.arange(len(statistics)) * step * MICROSECONDS).astype(np.int64)
@@ -26,6 +31,7 @@ def walk(
         np.array(statistics),
         times,
         threshold=1.0,
+        kind=kind,
         policy=policy,
         profile="p",
         name=finding,
@@ -58,6 +64,16 @@ def test_a_rising_severity_updates_the_finding_once_per_grade():
     assert {c.standing.finding for c in changes} == {"from-0"}
 
 
+@pytest.mark.parametrize("kind", ["variants", "other data", "load"])
+def test_what_honest_customers_do_is_never_critical(kind: Kind):
+    """However far above the threshold: critical takes evidence of theft."""
+    changes = walk(Standing(), [1.5, 2.0, 9.0, 1e9], kind=kind)
+    assert [(c.row, SEVERITIES[c.standing.severity]) for c in changes] == [
+        (0, "medium"),
+        (1, "high"),
+    ]
+
+
 def test_a_quiet_finding_expires_and_the_next_alarm_opens_another():
     """`close_after` seconds without an alarm close the finding at the next query."""
     standing = Standing()
@@ -83,6 +99,7 @@ def test_a_late_alarm_does_not_make_a_finding_look_old():
         np.array([1.5, 1.5, 0.1, 0.1]),
         times,
         threshold=1.0,
+        kind="theft",
         policy=Policy(close_after=5.0),
         profile="p",
         name=finding,
@@ -105,6 +122,7 @@ def test_batches_do_not_matter(cut: int):
             values,
             times[rows],
             threshold=1.0,
+            kind="theft",
             policy=policy,
             profile="p",
             name=lambda row, start=rows.start: finding(row + start),
