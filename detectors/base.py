@@ -188,6 +188,14 @@ class Detector(ABC):
     def evidence(self, row: int) -> dict[str, Any]:
         """Say, in JSON's types, why the statistic after `row` of the last batch is what it is."""
 
+    @classmethod
+    def tell(cls, evidence: Mapping[str, Any]) -> str:
+        """Say in plain words, without a full stop, what evidence of this detector shows.
+
+        The account is "it". `evidence` may have been JSON meanwhile. Here: nothing.
+        """
+        return ""
+
     @abstractmethod
     def reset(self) -> None:
         """Forget all queries, as after an alarm under the `reset` policy.

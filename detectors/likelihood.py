@@ -233,6 +233,18 @@ class Likelihood(Detector):
             **({"window": self._window} if self._window else {}),
         }
 
+    @classmethod
+    def tell(cls, evidence: Mapping[str, Any]) -> str:
+        """Compare the mean with honest ones', and name the least likely query."""
+        told = (
+            f"its queries are unlike honest ones to a model of these: their log-likelihood is "
+            f"{evidence['mean']:.3g} in the mean of {evidence['count']:,}, honest ones' "
+            f"{evidence['center']:.3g}"
+        )
+        if not evidence["least_likely"]:
+            return told
+        return f"{told}; the least likely is query {evidence['least_likely'][0]['query']}"
+
     def reset(self) -> None:
         """Forget all queries."""
         self._moments = _Moments()

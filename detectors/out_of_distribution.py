@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -191,6 +191,17 @@ class OutOfDistribution(Detector):
                 {"query": query, "score": -minus} for minus, query in window.named()
             ],
         }
+
+    @classmethod
+    def tell(cls, evidence: Mapping[str, Any]) -> str:
+        """Give the share, and name the query that is farthest out."""
+        told = (
+            f"{evidence['out_of_distribution']:,} of its latest {evidence['count']:,} queries are "
+            "unlike the model's own data"
+        )
+        if not evidence["least_in_distribution"]:
+            return told
+        return f"{told}, query {evidence['least_in_distribution'][0]['query']} most of all"
 
     def reset(self) -> None:
         """Forget all queries."""

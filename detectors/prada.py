@@ -10,7 +10,7 @@ the detector's statistic is 1 - W: natural queries give a small one, synthetic q
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, ClassVar
 
@@ -193,6 +193,18 @@ class Prada(Detector):
                 for pair in closest
             ],
         }
+
+    @classmethod
+    def tell(cls, evidence: Mapping[str, Any]) -> str:
+        """Say how far from normal the distances are, and which are closest."""
+        told = (
+            f"distances from its queries to the nearest earlier ones of their class are not normal "
+            f"as honest ones are: W is {evidence['w'] or 0:.2f} over {evidence['distances']:,}"
+        )
+        if not evidence["closest"]:
+            return told
+        closest = evidence["closest"][0]
+        return f"{told}; the closest is query {closest['query']} to {closest['nearest']}"
 
     def reset(self) -> None:
         """Forget all queries; log positions go on."""

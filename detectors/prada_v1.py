@@ -13,7 +13,7 @@ The constant is one query, the smallest growth there is. The ratio is above 1 wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -111,6 +111,15 @@ class PradaV1(Detector):
             "growth_before": int(previous[row]) if ready else None,
             "growing_set": int(self._sizes[row]),
         }
+
+    @classmethod
+    def tell(cls, evidence: Mapping[str, Any]) -> str:
+        """Say how the growth fell."""
+        return (
+            f"its latest {evidence['window']:,} queries brought {evidence['growth']} new members "
+            "to the set of those that are far from all others, those before them "
+            f"{evidence['growth_before']}"
+        )
 
     def reset(self) -> None:
         """Forget all queries; log positions go on."""

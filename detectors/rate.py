@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -99,6 +99,14 @@ class Rate(Detector):
             "label_entropy": self._entropy(end),
             "classes": len({label for _, label in self._part(end)}),
         }
+
+    @classmethod
+    def tell(cls, evidence: Mapping[str, Any]) -> str:
+        """Say how fast and how even."""
+        return (
+            f"its latest {evidence['queries']:,} queries came at {evidence['per_second']:.3g} a "
+            f"second, over {evidence['classes']} classes"
+        )
 
     def reset(self) -> None:
         """Forget all queries."""

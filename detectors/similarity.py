@@ -229,6 +229,19 @@ class Similarity(Detector):
             "latest": [pair._asdict() for pair in self._latest[max(0, noted - LATEST) : noted]],
         }
 
+    @classmethod
+    def tell(cls, evidence: Mapping[str, Any]) -> str:
+        """Count the pairs, and name the latest."""
+        among = f" among its latest {evidence['window']:,} queries" if "window" in evidence else ""
+        told = f"{evidence['pairs']:,} pairs{among} are nearer than two honest queries mostly are"
+        if not evidence["latest"]:
+            return told
+        pair = evidence["latest"][-1]
+        return (
+            f"{told}; the latest is query {pair['query']} to {pair['earlier']}, at "
+            f"{pair['distance']:.3g} where {evidence['delta']:.3g} is near"
+        )
+
     def reset(self) -> None:
         """Forget all queries and pairs; log positions go on."""
         self._history.clear()

@@ -13,7 +13,7 @@ CIFAR-10 and GTSRB (`docs/results/honest.md`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -182,6 +182,21 @@ class Steps(Detector):
             "remembered": remembered,
             "latest": [step._asdict() for step in self._latest[max(0, noted - LATEST) : noted]],
         }
+
+    @classmethod
+    def tell(cls, evidence: Mapping[str, Any]) -> str:
+        """Count the steps, and describe the latest."""
+        told = (
+            f"{evidence['steps']:,} of its latest {evidence['window']:,} queries are made from "
+            "earlier ones by steps of one size"
+        )
+        if not evidence["latest"]:
+            return told
+        step = evidence["latest"][-1]
+        return (
+            f"{told}; the latest, query {step['query']}, changes {step['changed']:.0%} of query "
+            f"{step['earlier']} by {step['size']:.3g}"
+        )
 
     def reset(self) -> None:
         """Forget all queries; log positions go on."""

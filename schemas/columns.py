@@ -93,6 +93,7 @@ VERDICTS: Final = _columns(
     {
         "agreeing": "VARCHAR[]",
         "kind": "VARCHAR",
+        "summary": "VARCHAR",
         "_topic": "VARCHAR",
         "_partition": "INTEGER",
         "_offset": "BIGINT",
@@ -101,7 +102,8 @@ VERDICTS: Final = _columns(
 """One row per verdict; `evidence` and `promise` are JSON text.
 
 `agreeing` names the detectors that hold the account for an attacker after the change, `kind` says
-what the detector's evidence is of (null: written by a build that did not say).
+what the detector's evidence is of, `summary` tells it in plain words (null: written by a build that
+did not say).
 
 `topic`, `partition`, `offset`, `row` say where the causing query lies; `_topic`, `_partition`,
 `_offset` where the verdict itself lies (null where it never was on a topic).

@@ -34,15 +34,8 @@ _NAMES: Final = {
 }
 _UNMAPPED: Final = (
     *("schema", "statistic", "threshold", "tail", "query", "queries", "reason", "profile"),
-    *("topic", "partition", "offset", "row", "kind"),
+    *("topic", "partition", "offset", "row", "kind", "summary"),
 )
-_SAID: Final = {
-    "theft": "makes queries to model {} out of earlier ones, as who extracts it does",
-    "variants": "sends model {} many variants of its earlier queries",
-    "other data": "sends model {} other data than its own",
-    "load": "asks model {} as much as who extracts it",
-    None: "queries model {} as if to extract it",
-}
 
 
 def to_ocsf(verdict: Verdict) -> dict[str, Any]:
@@ -83,11 +76,15 @@ def _milliseconds(microseconds: int) -> int:
 
 
 def _message(verdict: Verdict) -> str:
+    if verdict.summary:
+        return (
+            f"{verdict.activity} ({verdict.reason}): account {verdict.account} at model "
+            f"{verdict.model}: {verdict.summary}"
+        )
     return (
-        f"{verdict.activity} ({verdict.reason}): account {verdict.account} "
-        f"{_SAID[verdict.kind].format(verdict.model)}; {verdict.detector} is at "
-        f"{verdict.statistic:.6g}, threshold {verdict.threshold:.6g}, after {verdict.queries} "
-        "queries"
+        f"{verdict.activity} ({verdict.reason}): account {verdict.account} queries model "
+        f"{verdict.model} as if to extract it; {verdict.detector} is at {verdict.statistic:.6g}, "
+        f"threshold {verdict.threshold:.6g}, after {verdict.queries} queries"
     )
 
 

@@ -81,6 +81,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "written by a build that did not say."
         ),
     ] = None
+    summary: Annotated[
+        str,
+        Meta(
+            description="The evidence in plain words, how sure it is, what speaks against it, and "
+            "what to do; empty where a finding is closed, and from builds that told none."
+        ),
+    ] = ""
     evidence: Annotated[
         dict[str, Any], Meta(description="What an analyst can open; the detector says what.")
     ]

@@ -10,6 +10,7 @@ from gamekeeper.detectors.catalog import DETECTORS
 from gamekeeper.detectors.engine.arrival import Key, Source
 from gamekeeper.detectors.engine.policy import SEVERITIES, Standing
 from gamekeeper.detectors.engine.profile import Profile, Promise
+from gamekeeper.detectors.engine.summary import summarize
 from gamekeeper.schemas.verdict import Activity, Reason, Verdict, verdict_id
 
 
@@ -69,6 +70,7 @@ def make(
         first_time=cause.first_time,
         last_time=cause.time,
         kind=DETECTORS[detector].kind if detector in DETECTORS else None,
+        summary="" if activity == "close" else summarize(detector, standing, promise, evidence),
         evidence=evidence,
         profile=standing.profile,
         promise=promise.content,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +30,7 @@ KINDS: Final = {
 }
 """What a finding's evidence is of, and who else makes such."""
 
+WIDTH: Final = 80
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMES = ", ".join(f'"{name}"' for name in Verdict.__struct_fields__)
 _SELECT = (
@@ -164,9 +166,15 @@ def _change(verdict: Verdict) -> list[str]:
         f"(first query {moment(verdict.first_time).isoformat()})",
         f"  query at   {printable(verdict.topic)} partition {verdict.partition} "
         f"offset {verdict.offset} row {verdict.row}",
+        *([] if not verdict.summary else ["  in words", *_wrapped(verdict.summary, 4)]),
         "  evidence",
         *_evidence(verdict.evidence, 4),
     ]
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    space = " " * indent
+    return wrap(printable(text), WIDTH, initial_indent=space, subsequent_indent=space)
 
 
 def _evidence(value: Any, indent: int) -> list[str]:
@@ -205,5 +213,6 @@ def _verdict(row: dict[str, Any]) -> Verdict:
         row[name] = (row[name] - _EPOCH) // timedelta(microseconds=1)
     for name in ("evidence", "promise"):
         row[name] = msgspec.json.decode(row[name])
-    row["agreeing"] = row["agreeing"] or ()  # tables of earlier versions lack it
+    row["agreeing"] = row["agreeing"] or ()  # tables of earlier versions lack these
+    row["summary"] = row["summary"] or ""
     return msgspec.convert(row, Verdict)

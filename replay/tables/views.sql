@@ -40,6 +40,7 @@ SELECT
     max(statistic) FILTER (activity <> 'close') AS statistic,
     any_value(threshold) AS threshold,
     count(*) AS changes,
+    arg_max(summary, statistic) FILTER (activity <> 'close') AS summary,
     arg_max(evidence, statistic) FILTER (activity <> 'close') AS evidence,
     any_value(profile) AS profile
 FROM changes

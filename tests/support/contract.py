@@ -268,6 +268,18 @@ def renamed(evidence: Any, rows: NDArray[np.intp]) -> Any:
     }
 
 
+@each_case
+def test_evidence_is_told_in_one_sentence(name: str, options: dict[str, Any]) -> None:
+    """Of each query after which there is a statistic, as it comes back from JSON."""
+    run = whole(name, options, traffic())
+    for statistic, evidence in zip(run.statistics, run.evidence, strict=True):
+        if not np.isnan(statistic):
+            told = run.detector.tell(json.loads(evidence))
+            assert 20 < len(told) < 250
+            assert "\n" not in told
+            assert told[-1] not in ".,;"
+
+
 @each_detector
 def test_foreign_state_is_refused(name: str) -> None:
     """A damaged header and missing segments raise `StateError`, never anything else."""

@@ -1,0 +1,105 @@
+"""Findings are told in plain words, with what is promised and what was left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gamekeeper.detectors.catalog import DETECTORS
+from gamekeeper.detectors.engine import (
+    Arrival,
+    DetectorProfile,
+    Engine,
+    Profile,
+    Promise,
+    Source,
+    Standing,
+    resolve,
+)
+from gamekeeper.detectors.engine.summary import NEXT, summarize
+from gamekeeper.schemas.event import QueryEvent
+from gamekeeper.schemas.ocsf import to_ocsf
+from gamekeeper.schemas.order import CloseOrder
+from gamekeeper.schemas.tensor import Tensor
+from gamekeeper.schemas.verdict import Verdict, decode_verdict, encode_verdict
+from support.toys import Echo
+
+EVIDENCE = {
+    "steps": 87,
+    "window": 1000,
+    "flat": 0.9,
+    "remembered": 900,
+    "latest": [{"query": 977, "earlier": 12, "changed": 0.634, "size": 20.0, "flatness": 0.97}],
+}
+
+
+def test_what_is_said_of_steps() -> None:
+    """Figures, promise, repeats and what to do, each in a sentence."""
+    standing = Standing("f", 87.0, 3, 0, "p", 5.0)
+    promise = Promise(alpha=0.01, life=10_000, accounts=99)
+    assert summarize("steps", standing, promise, EVIDENCE | {"repeats": 1200}) == (
+        "87 of its latest 1,000 queries are made from earlier ones by steps of one size; the "
+        "latest, query 977, changes 63% of query 12 by 20. The statistic is 87; above 5 it alarms, "
+        "as at most 1 % of benign accounts ever do in 10,000 queries, by any detector. Exact "
+        "repeats are left out, 1,200 so far. No honest habit is known that does this: look at the "
+        "queries named, and act."
+    )
+    told = summarize("steps", standing, Promise(), EVIDENCE)
+    assert "above 5 it alarms, and no rate of false alarms is promised." in told
+    assert "repeats" not in told
+
+
+@pytest.mark.parametrize("name", list(DETECTORS))
+def test_every_kind_has_a_next_step(name: str) -> None:
+    """So that a new kind cannot be forgotten."""
+    assert DETECTORS[name].kind in NEXT
+
+
+def verdicts(detector: str) -> list[Verdict]:
+    """Let a thief make queries by steps, and an analyst close what comes of it."""
+    made = DetectorProfile(detector=detector, options={}, threshold=5.0)
+    engine = Engine(resolve(Profile(name="p", detectors=(made,))))
+    rng = np.random.default_rng(0)
+    own = rng.normal(size=(100, 64)).astype(np.float32)
+    steps = own[:20] + np.float32(0.1) * rng.choice([-1, 1], size=(20, 64)).astype(np.float32)
+    inputs = np.concatenate([own, own[:7], steps])
+    event = QueryEvent(
+        id="1",
+        account="ada",
+        model="digits",
+        time=0,
+        inputs=Tensor.from_array(inputs * 9),
+        labels=[0] * len(inputs),
+    )
+    [first] = engine.process([Arrival(event, Source("queries", 0, 0))])
+    order = CloseOrder(
+        account="ada",
+        model="digits",
+        time=1,
+        finding=first.verdicts[0].finding,
+        analyst="eve",
+        note="ours",
+    )
+    [second] = engine.process([Arrival(order, Source("queries", 0, 1))])
+    return [decode_verdict(encode_verdict(each)) for each in first.verdicts + second.verdicts]
+
+
+def test_verdicts_carry_it_to_a_siem() -> None:
+    """Those that open or escalate; one that closes has its reason."""
+    opened, *grown, closed = verdicts("steps")
+    assert [each.severity for each in grown] == ["high", "critical"]
+    assert [each.summary[:3] for each in grown] == ["10 ", "20 "]
+    assert opened.kind == closed.kind == "theft"
+    assert opened.summary.startswith("6 of its latest 1,000 queries are made from earlier ones")
+    assert "Exact repeats are left out, 7 so far." in opened.summary
+    assert to_ocsf(opened)["message"] == (
+        f"create (threshold): account ada at model digits: {opened.summary}"
+    )
+    assert closed.summary == ""
+    assert "as if to extract it" in to_ocsf(closed)["message"]
+
+
+def test_a_detector_without_words_is_none_to_stumble_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its verdicts have no summary."""
+    monkeypatch.setitem(DETECTORS, Echo.name, Echo)
+    assert {each.summary for each in verdicts("echo")} == {""}
