@@ -184,3 +184,12 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
     """With what they are from and to."""
     with pytest.raises(ProfileError):
         build("steps", options)
+
+
+@pytest.mark.parametrize(("columns", "steps"), [(64, 0), (100, 0), (144, 40)])
+def test_few_values_have_no_steps(columns: int, steps: int) -> None:
+    """Of 100 or fewer chance makes flat differences; of more the signs are seen."""
+    rng = np.random.default_rng(0)
+    own = rng.normal(size=(100, columns))
+    made = own[:40] + 0.2 * rng.choice([-1, 1], size=(40, columns))
+    assert feed(np.concatenate([own, made]))[-1] == steps

@@ -60,8 +60,8 @@ def verdicts(detector: str) -> list[Verdict]:
     made = DetectorProfile(detector=detector, options={}, threshold=5.0)
     engine = Engine(resolve(Profile(name="p", detectors=(made,))))
     rng = np.random.default_rng(0)
-    own = rng.normal(size=(100, 64)).astype(np.float32)
-    steps = own[:20] + np.float32(0.1) * rng.choice([-1, 1], size=(20, 64)).astype(np.float32)
+    own = rng.normal(size=(100, 144)).astype(np.float32)
+    steps = own[:20] + np.float32(0.1) * rng.choice([-1, 1], size=(20, 144)).astype(np.float32)
     inputs = np.concatenate([own, own[:7], steps])
     event = QueryEvent(
         id="1",
