@@ -48,8 +48,11 @@ from gamekeeper.stream.worker.row_codec import (
 
 PLACE = 250
 """Bytes of an account's places in the dictionaries of the store and the engine, by tracemalloc."""
+GROWTH = 8
+"""An account is weighed again when it has one in so many queries more: that takes as long as to
+score several, and what it holds grows no faster than they do."""
 FEW = 16
-"""Queries after which an account is weighed again: that takes as long as to score one or two."""
+"""Queries of a micro-batch that do not change by themselves what an account holds."""
 
 
 class _Log:
@@ -76,11 +79,11 @@ class Entry:
 
     __slots__ = (
         "_logs",
+        "_seen",
         "_setups",
         "_tenure",
         "_useless",
         "_weigh_at",
-        "_weighed",
         "_written",
         "account",
         "bytes",
@@ -100,7 +103,7 @@ class Entry:
         self.partition = source.partition
         self.offset = -1
         self.bytes = 0
-        self._weighed = 0
+        self._seen = 0
         self._weigh_at = 0
         self._setups = {name: digest(setup) for name, setup in self.account.setups.items()}
         self._logs: dict[tuple[str, str], _Log] = {}
@@ -191,10 +194,11 @@ class Entry:
         rows the next few change much.
         """
         queries = self.account.queries
-        if queries >= self._weigh_at:
-            fresh, self._weighed = queries - self._weighed, queries
+        fresh, self._seen = queries - self._seen, queries
+        if queries >= self._weigh_at or fresh < 0:  # or it has begun anew
             self.bytes = footprint(self) + PLACE
-            self._weigh_at = queries + (1 if fresh > FEW else 1 + min(queries // 8, FEW))
+            share = queries // GROWTH
+            self._weigh_at = queries + 1 + (0 if fresh > max(FEW, share) else share)
 
     def _header(self) -> Header:
         ranges = [

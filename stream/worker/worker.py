@@ -182,16 +182,18 @@ class Watcher:
         return True
 
     async def _take(self, records: Records) -> None:
-        """Bring records from events to acknowledgements, as many accounts at once as fit."""
+        """Bring records from events to acknowledgements, as many accounts at once as fit.
+
+        The thread is not asked whether there is another part: each event is in one of them.
+        """
         records, generation = self._current(records)
         if self._engines.networks():
             await self._aside(self._scorer.featurize, records)
-        parts = self._scorer.parts(records)
-        while part := await self._aside(next, parts, None):
-            done, scored = part
+        parts, left = self._scorer.parts(records), len(records.events)
+        while left and not (self._leaving or self._closing):
+            done, scored = await self._aside(next, parts)
             await self._settle(done, scored, generation)
-            if self._leaving or self._closing:
-                return
+            left -= len(done.events)
 
     async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Run in the scoring thread what takes long: health and Kafka are answered meanwhile.

@@ -13,6 +13,8 @@ import pytest
 from gamekeeper.detectors.engine import Arrival, DetectorProfile, Engine, Profile, Source, resolve
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tensor import Tensor
+from gamekeeper.stream.worker import account_rows
+from gamekeeper.stream.worker.account_rows import Entry
 from gamekeeper.stream.worker.changelog import Tenure
 from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.footprint import footprint
@@ -54,6 +56,7 @@ def feed(engine: Engine, store: Store, accounts: range, events: int, shape: tupl
             engine.process([Arrival(event, source, features)])
             assert list(entry.rows())  # what waits to be written is handed out
             offset += 1
+        store.evict()
     if all(each.detector != "similarity" for each in engine.profile.detectors):
         return 0
     vectors = events * shape[0] * 4 * FEATURES["embedding"]
@@ -103,5 +106,22 @@ def test_accounts_count_as_what_was_allocated(
         held = tracemalloc.get_traced_memory()[0] + outside
     finally:
         tracemalloc.stop()
-    store.evict()
     assert held * 0.8 < store.bytes < held * 1.2
+
+
+def test_an_account_is_weighed_as_it_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weighing takes as long as scoring several queries: it is done for each eighth more."""
+    weighed: list[int] = []
+    engine = Engine(resolve(Profile(name="test", detectors=(DetectorProfile(detector="prada"),))))
+    entry = Entry(("account", "digits"), engine.profile, Source("queries", 0, 0), Tenure(1, 0))
+    monkeypatch.setattr(account_rows, "footprint", lambda _: weighed.append(1) or 0)
+    for queries in range(1, 2001):
+        entry.account.queries = queries
+        entry.weigh()
+    assert len(weighed) < 60
+    entry.account.queries += 1000  # what is known of so many rows is let go with the next
+    entry.weigh()
+    weighed.clear()
+    entry.account.queries += 1
+    entry.weigh()
+    assert weighed
