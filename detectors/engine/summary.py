@@ -11,7 +11,7 @@ from gamekeeper.detectors.engine.profile import Promise
 from gamekeeper.schemas.verdict import Kind
 
 NEXT: Final[Mapping[Kind, str]] = {
-    "theft": "No honest habit is known that does this: look at the queries named, and act.",
+    "theft": "Hardly any honest customer does this: look at the queries named, and act.",
     "variants": "Crops, frames and explainers do this, too: ask what the account is for.",
     "other data": "A customer with another camera or other goods does this, too: look at some.",
     "load": "Load tests and nightly batches do this, too: ask what the account is for.",

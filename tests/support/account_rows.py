@@ -33,13 +33,15 @@ def profile(**options: object) -> Profile:
     detectors = (
         DetectorProfile(detector="prada", options={"window": 120, "growths": 16, **options}),
         DetectorProfile(detector="prada-v1", options={"growths": 16}),
+        DetectorProfile(detector="steps", options={"window": 100}),
     )
     return resolve(Profile(name="test", detectors=detectors))
 
 
 def arrivals(count: int, seed: int = 0) -> list[Arrival]:
-    """Make one account's events of three rows, from offset 0."""
+    """Make one account's events of three rows, from offset 0; every fifth is sent again."""
     rng = np.random.default_rng(seed)
+    sent = [rng.gamma(0.5, size=(3, 5)).astype(np.float32) for _ in range(count)]
     return [
         Arrival(
             QueryEvent(
@@ -47,7 +49,7 @@ def arrivals(count: int, seed: int = 0) -> list[Arrival]:
                 account=KEY[0],
                 model=KEY[1],
                 time=number,
-                inputs=Tensor.from_array(rng.gamma(0.5, size=(3, 5)).astype(np.float32)),
+                inputs=Tensor.from_array(sent[number - number % 5 // 4]),
                 labels=rng.integers(0, 2, 3).tolist(),
             ),
             Source("queries", 0, number),

@@ -41,7 +41,7 @@ def test_what_is_said_of_steps() -> None:
         "87 of its latest 1,000 queries are made from earlier ones by steps of one size; the "
         "latest, query 977, changes 63% of query 12 by 20. The statistic is 87; above 5 it alarms, "
         "as at most 1 % of benign accounts ever do in 10,000 queries, by any detector. Exact "
-        "repeats are left out, 1,200 so far. No honest habit is known that does this: look at the "
+        "repeats are left out, 1,200 so far. Hardly any honest customer does this: look at the "
         "queries named, and act."
     )
     told = summarize("steps", standing, Promise(), EVIDENCE)

@@ -27,6 +27,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "likelihood": {},
     "ood": {"cut": 0.0},
     "rate": {},
+    "steps": {"window": 10_000},
 }
 FEATURES = {"embedding": 64, "log_likelihood": 1, "ood": 1}
 OF_AN_INDEX = 300
@@ -57,10 +58,10 @@ def feed(engine: Engine, store: Store, accounts: range, events: int, shape: tupl
             assert list(entry.rows())  # what waits to be written is handed out
             offset += 1
         store.evict()
-    if all(each.detector != "similarity" for each in engine.profile.detectors):
-        return 0
-    vectors = events * shape[0] * 4 * FEATURES["embedding"]
-    return len(accounts) * (vectors + OF_AN_INDEX)
+    kept = {"similarity": FEATURES["embedding"], "steps": shape[1]}
+    lengths = [kept.get(each.detector, 0) for each in engine.profile.detectors]
+    indexes = [events * shape[0] * 4 * length + OF_AN_INDEX for length in lengths if length]
+    return len(accounts) * sum(indexes)
 
 
 def test_arrays_are_counted_once_and_whole() -> None:
