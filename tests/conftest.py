@@ -16,12 +16,16 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from support import brokers
 from support.keeper import Contact, Keeper, ask
 
 sys.dont_write_bytecode = False
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 pytest.register_assert_rewrite("support.contract")
 
 # A shell's background job starts with SIGINT ignored, and what it starts inherits that: the tests

@@ -36,6 +36,7 @@ class Counting(Detector):
     """Counts queries; raises on poison, half way through a batch."""
 
     name = "counting"
+    kind = "theft"
     threshold = ALARM_AFTER - 0.5
 
     def __init__(self) -> None:

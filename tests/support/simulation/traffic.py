@@ -25,7 +25,7 @@ from gamekeeper.detectors.header import Header
 from gamekeeper.schemas.errors import StateError
 from gamekeeper.schemas.event import QueryEvent, decode_event, encode_event
 from gamekeeper.schemas.tensor import Tensor
-from gamekeeper.schemas.verdict import encode_verdict
+from gamekeeper.schemas.verdict import Kind, encode_verdict
 from support.simulation.broker import Log, Record
 
 MODEL = "digits"
@@ -41,6 +41,7 @@ class Chain(Detector):
     """
 
     name: ClassVar[str] = "chain"
+    kind: ClassVar[Kind] = "theft"
     threshold = 0.5
     _HEADER = Header("chain", 1, [])
 
