@@ -18,11 +18,16 @@ from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 
 from support import brokers
 from support.keeper import Contact, Keeper, ask
 
 sys.dont_write_bytecode = False
+# A command that is run in a test's own process sets up logs. A logger that was used then would keep
+# its processors for all tests after it in this process, whatever these configure.
+_configure = structlog.configure
+structlog.configure = lambda **options: _configure(**options | {"cache_logger_on_first_use": False})
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
