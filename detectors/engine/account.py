@@ -11,14 +11,13 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
 from gamekeeper.detectors.catalog import build
 from gamekeeper.detectors.engine.policy import Standing
 from gamekeeper.detectors.engine.profile import Profile
 from gamekeeper.detectors.engine.repeats import NAME as REPEATS
-from gamekeeper.detectors.engine.repeats import Repeats
+from gamekeeper.detectors.engine.repeats import Given, Repeats
 from gamekeeper.schemas.errors import StateError
 
 
@@ -96,24 +95,21 @@ class Account:
     def _begin(self, name: str) -> None:
         self.detectors[name] = build(name, self._options[name])
 
-    def fresh(self, batch: Batch) -> NDArray[np.bool_] | None:
-        """Note `n` queries; say of each whether it is no repeat. None: no detector asks for it."""
-        return self.repeats.take(batch.inputs) if self.repeats else None
+    def given(self, batch: Batch) -> dict[str, Given]:
+        """Note `n` queries; say by detector which of them it is given."""
+        whole = Given(batch, np.arange(len(batch)))
+        fresh = self.repeats.given(batch) if self.repeats else whole
+        return {name: fresh if each.distinct else whole for name, each in self.detectors.items()}
 
     def update(self, batch: Batch) -> dict[str, Floats]:
         """Let all detectors take `n` queries; return each one's `(n,)` statistics, NaN for repeats.
 
         For whoever judges the statistics himself: no alarm is raised and no detector reset.
         """
-        fresh = self.fresh(batch)
         found: dict[str, Floats] = {}
-        for name, detector in self.detectors.items():
-            if fresh is None or fresh.all() or not detector.distinct:
-                found[name] = detector.update(batch)
-            else:
-                found[name] = np.full(len(batch), np.nan)
-                if fresh.any():
-                    found[name][fresh] = detector.update(batch[np.flatnonzero(fresh)])
+        for name, given in self.given(batch).items():
+            found[name] = np.full(len(batch), np.nan)
+            found[name][given.rows] = self.detectors[name].update(given.batch)
         self.queries += len(batch)
         return found
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import HEADER_BYTES, Segment
+from gamekeeper.detectors.base import HEADER_BYTES, Batch, Segment
 from gamekeeper.detectors.header import Header
 from gamekeeper.detectors.paging import PAGE, PagedLog
 
@@ -26,6 +26,21 @@ NAME: Final = "repeats"
 CODEC: Final = 1
 SIZE: Final = 16
 DIGEST: Final = np.dtype([("digest", f"V{SIZE}")])
+
+
+class Given(NamedTuple):
+    """The queries of a batch that a detector is given, and the rows that they are there.
+
+    `repeats` counts, for each row of the batch, those left out up to it, if any may be.
+    """
+
+    batch: Batch
+    rows: NDArray[np.intp]
+    repeats: NDArray[np.intp] | None = None
+
+    def left_out(self, row: int) -> dict[str, int]:
+        """Say in evidence how many repeats were left out."""
+        return {} if self.repeats is None else {"repeats": int(self.repeats[row])}
 
 
 class Repeats:
@@ -49,6 +64,14 @@ class Repeats:
         self._header = Header(NAME, CODEC, [capacity])
         self._log = PagedLog(NAME, DIGEST, capacity)
         self._known: set[bytes] = set()
+
+    def given(self, batch: Batch) -> Given:
+        """Note the queries of a batch; give it without repeats."""
+        before = self.count
+        fresh = self.take(batch.inputs)
+        rows = np.flatnonzero(fresh)
+        left = batch if len(rows) == len(batch) else batch[rows]
+        return Given(left, rows, before + np.cumsum(~fresh))
 
     def take(self, inputs: NDArray[Any]) -> NDArray[np.bool_]:
         """Take `(n, *shape)` queries; say of each whether it is different from those known."""

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import Batch, Floats
+from gamekeeper.detectors.base import Floats
 from gamekeeper.detectors.engine.account import Account
 from gamekeeper.detectors.engine.arrival import Key
 from gamekeeper.detectors.engine.forgetting import remembered
 from gamekeeper.detectors.engine.policy import Change, close, judge
 from gamekeeper.detectors.engine.profile import DetectorProfile, Profile
+from gamekeeper.detectors.engine.repeats import Given
 from gamekeeper.detectors.engine.stretch import Stretch
 from gamekeeper.detectors.engine.verdicts import Cause, make
 from gamekeeper.schemas.verdict import Verdict, finding_id
@@ -32,21 +33,6 @@ class Scored(NamedTuple):
     statistics: dict[str, Floats]
     verdicts: list[list[Verdict]]
     firsts: list[int]
-
-
-class _Given(NamedTuple):
-    """The queries that a detector gets of a stretch, and the rows that they are there.
-
-    `repeats` counts, for each row of the stretch, those left out up to it, if any are.
-    """
-
-    batch: Batch
-    rows: NDArray[np.intp]
-    repeats: NDArray[np.intp] | None = None
-
-    def left_out(self, row: int) -> dict[str, int]:
-        """Say in evidence how many repeats were left out."""
-        return {} if self.repeats is None else {"repeats": int(self.repeats[row])}
 
 
 class _Found(NamedTuple):
@@ -86,11 +72,10 @@ def _score(profile: Profile, account: Account, stretch: Stretch) -> Scored:
     opened = account.open()
     statistics: dict[str, Floats] = {}
     found: list[_Found] = []
-    whole, fresh = _given(account, stretch.batch)
+    given = account.given(stretch.batch)
     for each in profile.detectors:
         scores = statistics[each.detector] = np.full(len(stretch.batch), np.nan)
-        given = fresh if account.detectors[each.detector].distinct else whole
-        found += _detect(profile, account, stretch.key, given, each, scores)
+        found += _detect(profile, account, stretch.key, given[each.detector], each, scores)
     account.queries += len(stretch.batch)
     verdicts: list[list[Verdict]] = [[] for _ in stretch.sources]
     for one in found:
@@ -101,24 +86,11 @@ def _score(profile: Profile, account: Account, stretch: Stretch) -> Scored:
     return Scored(statistics, verdicts, firsts)
 
 
-def _given(account: Account, batch: Batch) -> tuple[_Given, _Given]:
-    """Give what detectors get that want all queries, and those that want no repeats."""
-    before = account.repeats.count if account.repeats else 0
-    whole = _Given(batch, np.arange(len(batch)))
-    fresh = account.fresh(batch)
-    if fresh is None:
-        return whole, whole
-    repeats, rows = before + np.cumsum(~fresh), np.flatnonzero(fresh)
-    if len(rows) == len(batch):
-        return whole, whole._replace(repeats=repeats)
-    return whole, _Given(batch[rows], rows, repeats)
-
-
 def _detect(
     profile: Profile,
     account: Account,
     key: Key,
-    given: _Given,
+    given: Given,
     each: DetectorProfile,
     scores: Floats,
 ) -> Iterator[_Found]:
