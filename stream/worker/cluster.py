@@ -9,7 +9,6 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import structlog
@@ -37,7 +36,10 @@ ADVICE = (
 
 
 class Cluster(Service):  # type: ignore[misc]  # mode has no types that mypy follows
-    """Looks at the queries topic; `status` is with which the process is to end, 0 if any."""
+    """Looks at the queries topic; `status` is with which the process is to end, 0 if any.
+
+    `cut` is the first partition whose log was seen to be too short, until another look says why.
+    """
 
     def __init__(self, settings: Settings, **options: Any) -> None:
         self.status = 0
@@ -45,8 +47,10 @@ class Cluster(Service):  # type: ignore[misc]  # mode has no types that mypy fol
         self._settings = settings
         self._seen: Seen | None = None
         self._life = ""
+        self.cut: dict[str, int] | None = None
         self._watcher = Watch(settings, self.topic)
-        self._ended = threading.Event()
+        self._ended = False
+        self._called = threading.Event()
         super().__init__(**options)
 
     async def on_start(self) -> None:
@@ -55,7 +59,8 @@ class Cluster(Service):  # type: ignore[misc]  # mode has no types that mypy fol
 
     async def on_stop(self) -> None:
         """Look no more."""
-        self._ended.set()
+        self._ended = True
+        self._called.set()
 
     def obstacle(self) -> str | None:
         """Say what is wrong with the topic, as it was seen last; None where nothing is."""
@@ -69,19 +74,22 @@ class Cluster(Service):  # type: ignore[misc]  # mode has no types that mypy fol
         )
 
     def _watch(self) -> None:
-        while True:
+        while not self._ended:
+            cut = self.cut
             with suppress(BrokerError, RuntimeError):  # away, or the loop has ended
                 seen = self._watcher.look()[self.topic]
-                self.loop.call_soon_threadsafe(self._judge, seen)
-            if self._ended.wait(LOOK_SECONDS):
-                return
+                self.loop.call_soon_threadsafe(self._judge, seen, cut)
+            self._called.wait(LOOK_SECONDS)
+            self._called.clear()
 
-    def _judge(self, seen: Seen) -> None:
-        """Take what was seen to heart."""
+    def _judge(self, seen: Seen, cut: dict[str, int] | None) -> None:
+        """Take what was seen to heart; `cut` is what was known as too short before the look."""
         news, self._seen = seen != self._seen, seen
         before, self._life = self._life, seen.life or self._life
         if seen.differs(before):
             self._end(REMADE, ANEW, READ_ANEW)
+        elif cut is not None and seen.partitions:
+            self._end(REMADE, CUT, READ_END, **cut)
         elif seen.partitions > self._settings.partitions:
             self._grew(seen.partitions)
         elif news and self.obstacle() is not None:
@@ -95,11 +103,12 @@ class Cluster(Service):  # type: ignore[misc]  # mode has no types that mypy fol
     def shorter(self, partition: int, read: int) -> None:
         """Take to heart, from any thread, that a log ends before where it was read up to.
 
-        A node that lacked records became the leader: offsets will be used again, for others.
+        Offsets will be used again, for others: a node that lacked records became the leader, or
+        the topic was made anew, which only another look tells.
         """
-        self.loop.call_soon_threadsafe(
-            partial(self._end, REMADE, CUT, READ_END, partition=partition, read=read)
-        )
+        if self.cut is None:
+            self.cut = {"partition": partition, "read": read}
+            self._called.set()
 
     def _grew(self, partitions: int) -> None:
         self._end(GROWN, GREW, ADVICE.format(partitions), partitions=partitions)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from gamekeeper.stream.kafka import Settings, admin
-from gamekeeper.stream.worker.cluster import GROWN
+from gamekeeper.stream.kafka import Seen, Settings, Watch, admin
+from gamekeeper.stream.worker import cluster
+from gamekeeper.stream.worker.cluster import ANEW, CUT, GROWN, REMADE, Cluster
 from support import ports
 from support.brokers import Broker, KafkaBroker, Names, kafka_home, kinds
 from support.crashing import make_trace
@@ -92,3 +96,40 @@ def test_a_topic_that_is_deleted_stays_so(
         assert worker.get("/livez")[0] == 200
         assert worker.terminate() == 0
     assert not present(settings)
+
+
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [
+        ([Seen(4, "a"), Seen(4, "a")], CUT),
+        ([Seen(4), Seen(4)], CUT),
+        ([Seen(4, "a"), Seen(4, "b")], ANEW),
+        ([Seen(4, "a"), Seen(0), Seen(4, "b")], ANEW),
+    ],
+    ids=["cut off", "cut off, no ids", "made anew", "away in between"],
+)
+def test_a_log_that_is_too_short_is_looked_at_again(
+    looks: list[Seen], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads finds it out before the next look is due: that one says what has happened."""
+    settings = Settings(partitions=4)
+    seen = iter(looks)
+    ended = asyncio.Event()
+
+    async def run() -> int:
+        watching = Cluster(settings, loop=asyncio.get_running_loop())
+        await watching.start()
+        while watching._seen is None:
+            await asyncio.sleep(0)
+        watching.shorter(2, 143)
+        await asyncio.wait_for(ended.wait(), 60)
+        await watching.stop()
+        return watching.status
+
+    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(Watch, "look", lambda self: {settings.topics.queries: next(seen)})
+    monkeypatch.setattr(signal, "raise_signal", lambda number: ended.set())
+    with capture_logs() as logs:
+        assert asyncio.run(run()) == REMADE
+    assert [each["event"] for each in logs if each["log_level"] == "critical"] == [told]
+    assert next(seen, None) is None

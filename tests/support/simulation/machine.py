@@ -183,7 +183,8 @@ class Worker:
 
     async def _look(self) -> None:
         while True:
-            self._watching._judge(await self.link.tell(self._machine.seen))
+            cut = self._watching.cut
+            self._watching._judge(await self.link.tell(self._machine.seen), cut)
             await asyncio.sleep(LOOK_SECONDS)
 
     def wake(self) -> None:
