@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from gamekeeper.detectors.base import Detector, Fitted
@@ -34,7 +35,11 @@ def options_of(name: str) -> Mapping[str, inspect.Parameter]:
     kind = DETECTORS.get(name)
     if kind is None:
         raise ProfileError(f"unknown detector {name!r}; there are: {', '.join(sorted(DETECTORS))}")
-    return inspect.signature(kind).parameters
+    return _signature(kind).parameters
+
+
+_signature = cache(inspect.signature)
+"""Read once for each class: every new account asks for those of its detectors."""
 
 
 def build(name: str, options: Mapping[str, Any]) -> Detector:

@@ -46,8 +46,10 @@ class World:
                         ready.append(loop)
                     elif due < then:
                         then = due
-            if ready:
-                (self.chance.choice(ready) if len(ready) > 1 else ready[0]).step()
+            if len(ready) > 1:
+                self.chance.choice(ready).step()
+            elif ready:  # processes reach each other in time only: it is alone at this moment
+                ready[0].exhaust()
             elif done():
                 return True
             elif not self._pass(then, end):
@@ -99,6 +101,11 @@ class Loop(asyncio.BaseEventLoop):
             heapq.heappop(self._scheduled)._scheduled = False
         return self._scheduled[0]._when if self._scheduled else float("inf")
 
+    def exhaust(self) -> None:
+        """Do what is due now, and what becomes due by that."""
+        while self.due() <= self.world.now:
+            self.step()
+
     def step(self) -> None:
         """Do what is due now, once: what `_run_once` does, without sockets to wait for."""
         scheduled, ready = self._scheduled, self._ready
@@ -147,11 +154,13 @@ class Loop(asyncio.BaseEventLoop):
         """End what is left of a process that was killed, so that nothing of it is heard again."""
         if self in self.world.loops:
             self.world.loops.remove(self)
-        for _ in range(20):
-            for task in asyncio.all_tasks(self):
+        for _ in range(5):
+            tasks = asyncio.all_tasks(self)
+            for task in tasks:
                 task.cancel()
-            self.step()
-            if not self._ready:
+            for _ in range(5):
+                self.step()
+            if not (tasks or self._ready):
                 break
         self.close()
 

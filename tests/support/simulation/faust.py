@@ -49,7 +49,7 @@ class Reading(Consumer):
     """The worker's own consumer with that thread."""
 
     def _new_consumer_thread(self) -> Thread:
-        return Thread(self, loop=self.loop, beacon=self.beacon)
+        return Thread(self, loop=self.loop, thread_loop=self.loop, beacon=self.beacon)
 
 
 class _Silent:
