@@ -54,7 +54,7 @@ BESIDE: Final = 0.05
 inputs have two values only."""
 FREE: Final = 5.0
 """Steps in a window that anybody may make: of 680 honest accounts of 34 habits, on four sets of
-images, two made more."""
+images, two made more in 1,000 queries."""
 LATEST: Final = 10
 """Steps that the evidence names."""
 WINDOWS: Final = (100, 10_000)
@@ -88,7 +88,8 @@ class Steps(Detector):
     or keeps the originals to himself and makes one query of each. Inputs of 100 values or fewer, as
     most tables', have no steps.
 
-    State is at most `window` inputs as float32, and `megabytes`; the oldest are forgotten first.
+    State is at most `history` inputs, and `megabytes`; the oldest are forgotten first. Those
+    of whole numbers from 0 to 255 take a byte for each value, others four.
 
     100 honest queries, then a step from each:
 
@@ -113,23 +114,31 @@ class Steps(Detector):
     _rows: list[tuple[int, int, int]]  # steps, those noted, inputs remembered
     _hits: int  # a bit for each query of the window, whether it is a step; the latest is the lowest
 
-    def __init__(self, *, flat: float = 0.9, window: int = 1000, megabytes: int = 16) -> None:
+    def __init__(
+        self, *, flat: float = 0.9, window: int = 1000, history: int = 3000, megabytes: int = 16
+    ) -> None:
         """Choose what is flat, and how much of the past counts; raises `ProfileError`.
 
         Args:
             flat: above which flatness a difference is a step, 0 to 1. Differences between honest
                 inputs are at 0.72 to 0.8 in the median, and one in a thousand is above 0.87 to
                 0.91 (four sets of images); signs of gradients are at 0.88 to 1.
-            window: different queries, the latest, that are compared with, and counted.
+            window: different queries, the latest, whose steps are counted.
+            history: different queries, the latest, that are compared with, not fewer than `window`.
+                Who sends rounds of a hundred as a twentieth of his traffic has his originals two
+                thousand back.
             megabytes: the most that their inputs take.
         """
         if not 0 < flat < 1:
             raise ProfileError(f"steps.flat is {flat}: give a flatness between 0 and 1")
         if not WINDOWS[0] <= window <= WINDOWS[1]:
             raise ProfileError(f"steps.window is {window}; it is from {WINDOWS[0]} to {WINDOWS[1]}")
-        self._header = Header(self.name, CODEC, [float(flat), window, megabytes])
-        self._flat, self._window, self.distinct = float(flat), window, window
-        self._history = VectorHistory(Bounds(window, megabytes, reserve=0, keep=1, secret=0))
+        if history < window:
+            raise ProfileError(f"steps.history is {history}; it is at least the window, {window}")
+        self._header = Header(self.name, CODEC, [float(flat), window, history, megabytes])
+        self._flat, self._window, self.distinct = float(flat), window, history
+        bounds = Bounds(history, megabytes, reserve=0, keep=1, secret=0)
+        self._history = VectorHistory(bounds, narrow=True)
         self.reset()
 
     def update(self, batch: Batch) -> Floats:
@@ -146,7 +155,7 @@ class Steps(Detector):
         """Add some inputs, then compare each with those before it."""
         index, recent, _ = self._history.add(queries, vectors)
         base = len(index) - len(queries)
-        found = {each.row - base: each for each in index.near(len(queries), index.span())}
+        found = {each.row - base: each for each in index.nearest(len(queries))}
         for i, remembered in enumerate(recent):
             step = self._step(index, found[i]) if i in found else None
             self._latest += [step] if step else []
@@ -167,7 +176,8 @@ class Steps(Detector):
             return None
         if flatness <= self._flat or total < COARSE * changed * _quantum(made, earlier):
             return None
-        beside = (near.others[at] for at in (0, len(near.others) // 2, -1))
+        live = index.live(near.row)
+        beside = (live[at] for at in (0, len(live) // 2, -1))
         if flatness <= BESIDE + min(
             (_flatness(np.abs(made - index.vector(row))) for row in beside if row != other),
             default=1.0,

@@ -10,6 +10,9 @@ and as many per vector in the reserves; long vectors push out older ones sooner.
 **Which one in `keep`** a keyed hash of its query index says: a pure function, so that neither
 batches nor restores matter, which who reads the source cannot work out without the `secret`.
 
+**What it takes.** Where vectors of bytes are kept as such (`narrow`), they take, and count as, a
+quarter; all of one length are compared, whatever they are kept as.
+
 A vector stays where it is in the flat index of its length while it passes from memory to memory: it
 is older than all that it leaves behind. After a change of encoder, or between two that take turns,
 only vectors of one length are compared.
@@ -25,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import Segment
-from gamekeeper.detectors.vectors.index import FlatIndex, Ints
-from gamekeeper.detectors.vectors.log import Item, Position, VectorLog, size
+from gamekeeper.detectors.vectors.index import FlatIndex, Ints, narrow
+from gamekeeper.detectors.vectors.log import Form, Item, Position, VectorLog, size
 from gamekeeper.schemas.errors import ProfileError
 
 LEVELS: Final = 4
@@ -92,9 +95,10 @@ class Added(NamedTuple):
 class VectorHistory:
     """The live vectors of an account whose query indices rise."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, narrow: bool = False) -> None:
         """Start empty; raises `ProfileError`."""
         bounds.check()
+        self._narrow = narrow
         budget = bounds.megabytes * 2**20
         self._recent = VectorLog("vectors", bounds.history, budget)
         budget = budget * bounds.reserve // bounds.history
@@ -138,10 +142,10 @@ class VectorHistory:
         length = vectors.shape[1]
         self._append(queries, vectors)
         recent, older = [], []
-        gone: dict[int, list[Item]] = {}
-        for query in queries.tolist():
-            for lost, its_length in self._push((query, length)):
-                gone.setdefault(its_length, []).append((lost, query))
+        gone: dict[int, list[tuple[int, int]]] = {}
+        for item in zip(queries.tolist(), self._forms(vectors), strict=True):
+            for lost, form in self._push(item):
+                gone.setdefault(form.length, []).append((lost, item[0]))
             recent.append(len(self._recent))
             older.append(self._older)
         for its_length, items in gone.items():
@@ -149,12 +153,18 @@ class VectorHistory:
         self._touched.update(gone)
         return Added(self._indexes[length], recent, older)
 
+    def _forms(self, vectors: NDArray[np.float32]) -> list[Form]:
+        wide, slim = Form(vectors.shape[1]), Form(vectors.shape[1], narrow=True)
+        if not self._narrow:
+            return [wide] * len(vectors)
+        return [slim if each else wide for each in narrow(vectors).tolist()]
+
     def _append(self, queries: Ints, vectors: NDArray[np.float32]) -> None:
         length = vectors.shape[1]
         if length not in self._indexes:
-            self._indexes[length] = FlatIndex(length)
+            self._indexes[length] = FlatIndex(length, self._narrow)
         self._indexes[length].add(vectors, queries)
-        self._widest = max(self._widest, size(length))
+        self._widest = max(self._widest, size(Form(length)))
 
     def _push(self, item: Item) -> list[Item]:
         """Append a vector to the history; give those that no memory holds any longer."""

@@ -1,5 +1,7 @@
 """Vectors of one length in a flat FAISS index, searched without losing a pair to rounding.
 
+Vectors of bytes, as images' are, may be kept as such, in a quarter of the memory.
+
 FAISS measures in float32, by one of two programs: few queries are compared value by value, many by
 a matrix product, which loses digits where vectors are long and close. So the same pair may get two
 distances in two batches. Both err by no more than a bound that is known; the search takes in what
@@ -9,6 +11,8 @@ the bound leaves open, and the caller measures that again, in float64 and by one
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +32,11 @@ SLACK: Final = 1e-9
 """Relative; above what float64 loses in a sum of a million squares."""
 _UNIT = float(np.finfo(np.float32).eps) / 2
 _TINY = float(np.finfo(np.float32).tiny)
+LARGEST_BYTE: Final = 255
+LONGEST: Final = 2**20
+"""Bytes of a vector: of many more, no bound of float32's error is of use."""
+SEVERAL: Final = 8
+"""Neighbours asked for, so that all that may be nearest are among them."""
 _LARGEST = 1e37
 """Beyond it a sum could overflow float32: then every pair is measured in float64."""
 _STALE = 8
@@ -49,11 +58,15 @@ class Near(NamedTuple):
 
 
 class FlatIndex:
-    """Rows `(n, d)` float32, oldest first; each is known by the index of its query."""
+    """Rows `(n, d)`, oldest first, each known by the index of its query: bytes, or float32.
 
-    def __init__(self, length: int) -> None:
-        """Start empty, for vectors of `length` values, at least 1."""
-        self._index = faiss.IndexFlatL2(length)
+    Bytes turn to float32 when the first vector comes that is none: all are compared with all.
+    """
+
+    def __init__(self, length: int, narrow: bool = False) -> None:
+        """Start empty, for vectors of `length` values, at least 1; `narrow` are those of bytes."""
+        self._narrow = narrow
+        self._index = _bytes(length) if narrow else faiss.IndexFlatL2(length)
         self._length = length
         self._about = np.empty(0, _ABOUT)
         self._forgotten = 0
@@ -68,6 +81,8 @@ class FlatIndex:
 
     def add(self, vectors: NDArray[np.float32], queries: Ints) -> None:
         """Append `(k, d)` finite vectors of queries `(k,)`, which rise from call to call."""
+        if self._narrow and not narrow(vectors).all():
+            self._widen()
         n, k = len(self), len(vectors)
         if n + k > len(self._about):
             grown = np.empty(2 * (n + k), _ABOUT)
@@ -79,10 +94,15 @@ class FlatIndex:
         about["square"] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
         self._index.add(np.ascontiguousarray(vectors))
 
+    def _widen(self) -> None:
+        """Keep float32 from here on."""
+        wide = faiss.IndexFlatL2(self._length)
+        wide.add(self._vectors().astype(np.float32))
+        self._index, self._narrow = wide, False
+
     def vectors(self, queries: Ints) -> NDArray[np.float32]:
         """Copy the vectors `(k, d)` of queries `(k,)` that are here."""
-        copy: NDArray[np.float32] = self._vectors()[self._rows(queries)]
-        return copy
+        return self._vectors()[self._rows(queries)].astype(np.float32, copy=False)
 
     def _rows(self, queries: Ints) -> Ints:
         return np.searchsorted(self._about["query"][: len(self)], queries)
@@ -128,47 +148,85 @@ class FlatIndex:
             if i < j
         ]
 
-    def span(self) -> float:
+    def nearest(self, count: int) -> list[Near]:
+        """Find what may be nearest to each of the last `count` rows that is not the first.
+
+        Only where rows are forgotten in their order: `live` are those that a row is compared with.
+        """
+        rows = range(len(self) - count, len(self))
+        if self._narrow:
+            return [self._nearest(row, SEVERAL) for row in rows if self.live(row)]
+        return self.near(count, self._span())
+
+    def live(self, row: int) -> range:
+        """Give the rows before this one that were not forgotten when it came."""
+        until = self._about["until"][:row]
+        return range(int(np.searchsorted(until, self._about["query"][row])), row)
+
+    def _nearest(self, row: int, most: int) -> Near:
+        live, squares = self.live(row), self._about["square"]
+        here: Any = faiss.SearchParameters()
+        selector = faiss.IDSelectorRange(live.start, live.stop)  # FAISS holds no reference to it
+        here.sel = selector
+        query = self._vectors()[row : row + 1].astype(np.float32)
+        most = min(most, len(live))
+        with _one_thread():
+            [found], [others] = self._index.search(query, most, params=here)
+        share, floor = self._errors()
+        errors = share * (squares[row] + squares[others]) + floor
+        lower, upper = found - errors, found + errors
+        if most < len(live) and lower.max() <= upper.min() * (1 + SLACK):
+            return self._nearest(row, len(live))  # as many are at one distance: any may be nearest
+        order = np.argsort(others)
+        return Near(row, others[order], lower[order], upper[order])
+
+    def _span(self) -> float:
         """Give a distance that no two rows are farther apart than."""
         largest = float(self._about["square"][: len(self)].max())
         return 2 * math.sqrt(largest) * (1 + SLACK)
 
     def vector(self, row: int) -> NDArray[np.float32]:
         """Copy a row."""
-        copy: NDArray[np.float32] = self._vectors()[row].copy()
+        copy: NDArray[np.float32] = self._vectors()[row].astype(np.float32)
         return copy
 
     def _search(self, count: int, limit: float) -> tuple[Ints, Ints, Floats, Floats]:
-        """Give owners, rows, squared distances and their errors, of all that can be below `limit`.
-
-        A dot product of d terms errs by at most d u / (1 - d u) |x| |y| (Higham, Accuracy and
-        Stability of Numerical Algorithms, section 3.1), u the unit roundoff; the squared norms
-        err likewise, and (|x| + |y|)^2 <= 2 |x|^2 + 2 |y|^2. What underflows is in the floor.
-        """
+        """Give owners, rows, squared distances, their errors, of all that can be below `limit`."""
         n = len(self)
         squares = self._about["square"][:n]
         largest = float(squares.max())
-        slack = (self._length + 8) * _UNIT
-        share = 2.02 * slack / (1.0 - slack) if slack < 0.5 else math.inf
-        floor = 8 * self._length * _TINY
+        share, floor = self._errors()
         radius = limit + 2 * share * largest + floor
         if not max(radius, 4 * largest) < _LARGEST:
             owners, others = np.indices((count, n)).reshape(2, -1)
             return owners, others, np.zeros(count * n), np.full(count * n, math.inf)
         # Of FAISS's own threshold the unit differs between versions; no result depends on it.
         faiss.cvar.distance_compute_blas_threshold = 1 if count >= MATRIX_FROM else 2**30
-        bounds, found, others = self._index.range_search(
-            self._vectors()[n - count :], np.nextafter(np.float32(radius), np.float32(np.inf))
-        )
+        rows = self._vectors()[n - count :].astype(np.float32, copy=False)
+        with _one_thread():
+            bounds, found, others = self._index.range_search(
+                rows, np.nextafter(np.float32(radius), np.float32(np.inf))
+            )
         ends: Ints = bounds.astype(np.int64)
         owners = np.repeat(np.arange(count), ends[1:] - ends[:-1])
         errors = share * (squares[n - count + owners] + squares[others]) + floor
         return owners, others, found.astype(np.float64), errors
 
+    def _errors(self) -> tuple[float, float]:
+        """Give what a squared distance errs by at most: a share of both squared norms, and a floor.
+
+        A dot product of d terms errs by at most d u / (1 - d u) |x| |y| (Higham, Accuracy and
+        Stability of Numerical Algorithms, section 3.1), u the unit roundoff; the squared norms
+        err likewise, and (|x| + |y|)^2 <= 2 |x|^2 + 2 |y|^2. What underflows is in the floor.
+        """
+        slack = (self._length + 8) * _UNIT
+        return 2.02 * slack / (1.0 - slack) if slack < 0.5 else math.inf, 8 * self._length * _TINY
+
     def measure(self, row: int, others: Ints) -> Floats:
         """Measure a row against others `(m,)` in float64; the bits depend on the pair alone."""
         vectors = self._vectors()
-        return DISTANCES["l2"].exact(vectors[row], vectors[others])
+        there = vectors[others].astype(np.float32, copy=False)
+        return DISTANCES["l2"].exact(vectors[row].astype(np.float32, copy=False), there)
 
     def query(self, row: int) -> int:
         """Tell whose vector a row is."""
@@ -176,6 +234,35 @@ class FlatIndex:
 
     def _vectors(self) -> NDArray[Any]:
         """View the index's own memory, valid until rows are added or removed."""
-        n = len(self)
-        view: NDArray[Any] = faiss.rev_swig_ptr(self._index.get_xb(), n * self._length)
+        n, codes = len(self), self._index
+        memory = codes.codes.data() if self._narrow else codes.get_xb()
+        view: NDArray[Any] = faiss.rev_swig_ptr(memory, n * self._length)
         return view.reshape(n, self._length)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Search by this thread alone within a block.
+
+    A search of one account's vectors is too short to be shared: two cores, one of them busy, took
+    twice to tenfold the processor time, and longer.
+    """
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def narrow(vectors: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say of vectors `(k, d)` which are kept as bytes: short, of whole numbers from 0 to 255."""
+    if vectors.shape[1] > LONGEST:
+        return np.zeros(len(vectors), np.bool_)
+    kept = (vectors >= 0) & (vectors <= LARGEST_BYTE) & (vectors == np.rint(vectors))
+    return np.asarray(kept.all(axis=1))
+
+
+def _bytes(length: int) -> Any:
+    quantizer = faiss.ScalarQuantizer
+    return faiss.IndexScalarQuantizer(length, quantizer.QT_8bit_direct, faiss.METRIC_L2)

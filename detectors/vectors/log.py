@@ -21,10 +21,24 @@ from gamekeeper.schemas.errors import StateError
 
 SEGMENT_BYTES = 256 * 1024
 
-_HEAD = struct.Struct("<I")  # values in a vector; then queries as int64, then vectors as float32
+_HEAD = struct.Struct("<I")  # values in a vector, and `_BYTES`; then queries as int64, then vectors
+_BYTES = 1 << 31
 
-Item = tuple[int, int]
-"""A query and the number of values of its vector."""
+
+class Form(NamedTuple):
+    """What a vector is stored as: so many values, bytes where it is `narrow`, else float32."""
+
+    length: int
+    narrow: bool = False
+
+    @property
+    def dtype(self) -> str:
+        """Name the values' type in a segment."""
+        return "u1" if self.narrow else "<f4"
+
+
+Item = tuple[int, Form]
+"""A query and its vector's form."""
 
 
 class Position(NamedTuple):
@@ -79,13 +93,13 @@ class VectorLog:
         count = self._end - max(self._drained, self.position.start)
         fresh = list(islice(reversed(self._items), count))[::-1]
         at, segments = self._end - count, []
-        for length, group in groupby(fresh, itemgetter(1)):
+        for form, group in groupby(fresh, itemgetter(1)):
             queries = [query for query, _ in group]
-            most = max(1, (SEGMENT_BYTES - 1 - _HEAD.size) // (size(length) - _HEAD.size))
+            most = max(1, (SEGMENT_BYTES - 1 - _HEAD.size) // (size(form) - _HEAD.size))
             for first in range(0, len(queries), most):
                 part = np.array(queries[first : first + most], np.int64)
                 at += len(part)
-                data = _pack(part, indexes[length].vectors(part))
+                data = _pack(part, indexes[form.length].vectors(part), form)
                 segments.append(Segment(self.name, at, data))
         self._drained = self._end
         return segments
@@ -97,11 +111,11 @@ class VectorLog:
         end, self._end = position
         self.clear()
         for segment in segments:
-            queries, vectors = _unpack(segment.data)
+            form, queries, vectors = _unpack(segment.data)
             skip = self._end - (segment.end - len(queries))
             stop = len(queries) - max(0, segment.end - end)  # beyond `end` a crash left it
             if 0 <= skip < stop:
-                self._restore(queries[skip:stop], vectors.shape[1])
+                self._restore(queries[skip:stop], form)
                 yield queries[skip:stop], vectors[skip:stop]
         if self._end != end:
             raise StateError(
@@ -110,35 +124,36 @@ class VectorLog:
             )
         self._drained = end
 
-    def _restore(self, queries: Ints, length: int) -> None:
-        self._items.extend((query, length) for query in queries.tolist())
+    def _restore(self, queries: Ints, form: Form) -> None:
+        self._items.extend((query, form) for query in queries.tolist())
         self._end += len(queries)
-        self._bytes += len(queries) * size(length)
+        self._bytes += len(queries) * size(form)
 
     def limit(self, widest: int) -> int:
         """State the most bytes of live segments, one partly forgotten, of vectors so large."""
         return min(self._most * widest, self._budget + widest) + max(SEGMENT_BYTES, widest)
 
 
-def size(length: int) -> int:
-    """Count the bytes of a vector of so many values, stored in a segment of its own."""
-    return _HEAD.size + 8 + 4 * length
+def size(form: Form) -> int:
+    """Count the bytes of a vector of a form, stored in a segment of its own."""
+    return _HEAD.size + 8 + (1 if form.narrow else 4) * form.length
 
 
-def _pack(queries: Ints, vectors: NDArray[np.float32]) -> bytes:
-    data = queries.astype("<i8").tobytes() + vectors.astype("<f4").tobytes()
-    return _HEAD.pack(vectors.shape[1]) + data
+def _pack(queries: Ints, vectors: NDArray[np.float32], form: Form) -> bytes:
+    data = queries.astype("<i8").tobytes() + vectors.astype(form.dtype).tobytes()
+    return _HEAD.pack(form.length | (_BYTES if form.narrow else 0)) + data
 
 
-def _unpack(data: bytes) -> tuple[Ints, NDArray[np.float32]]:
+def _unpack(data: bytes) -> tuple[Form, Ints, NDArray[np.float32]]:
     """Read a segment's queries `(n,)` and vectors `(n, d)`; `StateError` where it is damaged."""
-    length = _HEAD.unpack_from(data)[0] if len(data) >= _HEAD.size else 0
-    n, rest = divmod(len(data) - _HEAD.size, 8 + 4 * length)
-    if not length or rest:
+    head = _HEAD.unpack_from(data)[0] if len(data) >= _HEAD.size else 0
+    form = Form(head & ~_BYTES, bool(head & _BYTES))
+    n, rest = divmod(len(data) - _HEAD.size, size(form) - _HEAD.size)
+    if not form.length or rest:
         raise StateError(
             f"a segment of vectors with {len(data)} bytes is damaged: restore it from the "
             "changelog, or start the account afresh"
         )
     queries = np.frombuffer(data, "<i8", n, _HEAD.size)
-    vectors = np.frombuffer(data, "<f4", n * length, _HEAD.size + 8 * n)
-    return queries.astype(np.int64), vectors.reshape(n, length).astype(np.float32)
+    vectors = np.frombuffer(data, form.dtype, n * form.length, _HEAD.size + 8 * n)
+    return form, queries.astype(np.int64), vectors.reshape(n, -1).astype(np.float32)

@@ -40,13 +40,13 @@ def flatness(difference: Floats) -> float:
     return values.sum() / np.sqrt((values**2).sum() * len(values)) if len(values) else 1.0
 
 
-def obvious(inputs: Images, window: int) -> tuple[list[float], list[tuple[int, int]]]:
-    """Compare each query with all of the window before it, one at a time."""
+def obvious(inputs: Images, window: int, history: int) -> tuple[list[float], list[tuple[int, int]]]:
+    """Compare each query with all of the history before it, one at a time."""
     rows = inputs.reshape(len(inputs), -1).astype(np.float64)
     pairs: list[tuple[int, int]] = []
     counts = []
     for i in range(len(rows)):
-        earlier = range(max(0, i - window), i)
+        earlier = range(max(0, i - history), i)
         squared = [((rows[i] - rows[j]) ** 2).sum() for j in earlier]
         if squared and min(squared):
             j = earlier[int(np.argmin(squared))]
@@ -80,19 +80,33 @@ def signs(images: Images, size: float, rng: np.random.Generator) -> Images:
     return np.clip(np.rint(moved), 0, 255).astype(images.dtype)
 
 
-@pytest.mark.parametrize("window", [100, 1000])
-@pytest.mark.parametrize("size", [1, 7, 64, 600])
-def test_steps_are_those_of_the_obvious_loop(window: int, size: int) -> None:
-    """Counts and pairs agree, with all that may pass for a step among the queries."""
+def mixed(inputs: Images) -> Images:
+    """Make some of them queries that are not of bytes, from the middle on."""
+    moved = inputs.astype(np.float32)
+    moved[len(inputs) // 2 :: 7] += np.float32(0.25)
+    return moved
+
+
+@pytest.mark.parametrize(("window", "history"), [(100, 100), (100, 300), (1000, 3000)])
+@pytest.mark.parametrize(
+    ("size", "form"),
+    [(1, None), (7, mixed), (64, None), (600, mixed), (64, lambda inputs: inputs / np.float32(2))],
+    ids=["one", "seven, mixed", "64", "all, mixed", "64, floats"],
+)
+def test_steps_are_those_of_the_obvious_loop(
+    window: int, history: int, size: int, form: Callable[[Images], Images] | None
+) -> None:
+    """Counts and pairs agree, with all that may pass for a step, of bytes and of floats."""
     rng, own = np.random.default_rng(1), grey()
     made = [signs(own[60:120], each, rng) for each in (1, 12)]
     noise = lens.noisy(own[:40], 6.0, rng)
     lit = lens.lit(own[100:140], np.ones(40), np.full(40, 9.0))
     inputs = np.concatenate([own, made[1], noise, lit, made[0], grey(120, seed=2)])
-    counts, pairs = obvious(inputs, window)
+    inputs = inputs if form is None else form(inputs)
+    counts, pairs = obvious(inputs, window, history)
     assert max(counts) > counts[-1] or window == 1000
-    assert len(pairs) >= 55
-    detector = Steps(window=window)
+    assert len(pairs) >= 45
+    detector = Steps(window=window, history=history)
     found, named = [], set()
     for at in range(0, len(inputs), size):
         found += detector.update(batch(at, inputs[at : at + size])).tolist()
@@ -161,24 +175,35 @@ def test_what_follows_at_once_is_no_step() -> None:
     assert feed(np.concatenate([own[:APART], made[:APART]]))[-1] >= APART - 3
 
 
+SMALL = {"window": 130, "history": 200}
+
+
 def test_a_restored_detector_goes_on_with_the_same_window() -> None:
     """What was counted before is forgotten when it would have been."""
     own = grey(160)
     made = signs(own[:60], 10, np.random.default_rng(8))
     inputs = np.concatenate([own[:100], made, own[100:], grey(200, seed=9)])
-    whole, saved, segments = feed(inputs, 300, window=130), Steps(window=130), list[Segment]()
+    whole, saved, segments = feed(inputs, 300, **SMALL), Steps(**SMALL), list[Segment]()
     found = []
     for at in range(0, len(inputs), 50):
         found += saved.update(batch(at, inputs[at : at + 50])).tolist()
         segments += saved.drain()
-        header, saved = saved.header(), Steps(window=130)
+        header, saved = saved.header(), Steps(**SMALL)
         saved.load(header, segments)
     assert found == whole
     assert max(whole) > whole[-1] + 40
 
 
 @pytest.mark.parametrize(
-    "options", [{"flat": 0.0}, {"flat": 1.0}, {"window": 99}, {"window": 10_001}, {"megabytes": 0}]
+    "options",
+    [
+        {"flat": 0.0},
+        {"flat": 1.0},
+        {"window": 99},
+        {"window": 10_001},
+        {"window": 1001, "history": 1000},
+        {"megabytes": 0},
+    ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
     """With what they are from and to."""

@@ -26,7 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "prada": {"window": 120, "growths": 40},
     "prada-v1": {"growths": 40},
     "similarity": {"history": 60, "reserve": 12, "keep": 2},
-    "steps": {"window": 100, "megabytes": 1},
+    "steps": {"window": 100, "history": 150, "megabytes": 1},
 }
 NEEDED: dict[str, dict[str, Any]] = {"similarity": {"delta": 2.0}, "ood": {"cut": 0.025}}
 """Options that have no default; 2.0 lies between the attack's steps and the digits' distances, and
