@@ -130,7 +130,8 @@ def close_command(
 ) -> None:
     """Close an open finding; its detector begins anew for the account.
 
-    The disposition is kept in the closing verdict; `benign` needs its reason as a --note.
+    The disposition is kept in the closing verdict, and `gamekeeper calibrate --feedback` learns
+    from it. `benign` needs its reason as a --note.
 
     The finding is looked up as by `show`: in the tables, or with --brokers in the topic. The order
     goes through the queries topic of --brokers (or else KAFKA_BOOTSTRAP_SERVERS) to the worker,
