@@ -94,6 +94,7 @@ VERDICTS: Final = _columns(
         "agreeing": "VARCHAR[]",
         "kind": "VARCHAR",
         "summary": "VARCHAR",
+        "disposition": "VARCHAR",
         "_topic": "VARCHAR",
         "_partition": "INTEGER",
         "_offset": "BIGINT",
@@ -103,7 +104,8 @@ VERDICTS: Final = _columns(
 
 `agreeing` names the detectors that hold the account for an attacker after the change, `kind` says
 what the detector's evidence is of, `summary` tells it in plain words (null: written by a build that
-did not say).
+did not say). `disposition` is what the analyst who closed the finding says that it was (null: not
+closed by one, or unsaid).
 
 `topic`, `partition`, `offset`, `row` say where the causing query lies; `_topic`, `_partition`,
 `_offset` where the verdict itself lies (null where it never was on a topic).

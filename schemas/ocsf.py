@@ -1,9 +1,10 @@
 """A verdict as an OCSF Detection Finding (class 2004), for SIEMs that read OCSF.
 
 After schema version 1.5.0 (https://schema.ocsf.io/1.5.0/classes/detection_finding), the first
-whose attack object names MITRE ATLAS beside ATT&CK. No profile is applied, so the account stands
-in `evidences[].actor` (an `actor` at the top level belongs to profiles). What has no place in the
-class is in `unmapped`, as the standard wants it.
+whose attack object names MITRE ATLAS beside ATT&CK. The account stands in `evidences[].actor`: an
+`actor` at the top level belongs to profiles. The one profile that is applied is `incident`, where
+an analyst has said what the finding was. What has no place in the class is in `unmapped`, as the
+standard wants it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 from importlib.metadata import version
 from typing import Any, Final
 
-from gamekeeper.schemas.verdict import TACTIC, TECHNIQUE, Verdict, encode_json
+from gamekeeper.schemas.verdict import TACTIC, TECHNIQUE, Disposition, Verdict, encode_json
 
 OCSF_VERSION: Final = "1.5.0"
 CLASS_UID: Final = 2004
@@ -25,6 +26,13 @@ _SEVERITIES: Final = {
     "medium": (3, "Medium"),
     "high": (4, "High"),
     "critical": (5, "Critical"),
+}
+# `verdict_id` and `verdict`, which the profile `incident` adds to a finding.
+_DISPOSITIONS: Final[dict[Disposition, tuple[int, str]]] = {
+    "false positive": (1, "False Positive"),
+    "true positive": (2, "True Positive"),
+    "benign": (5, "Benign"),
+    "duplicate": (10, "Duplicate"),
 }
 # Names of the ATLAS entries that verdicts carry by default; others go out by their uid alone.
 _NAMES: Final = {
@@ -68,7 +76,18 @@ def to_ocsf(verdict: Verdict) -> dict[str, Any]:
         "resources": [{"uid": verdict.model, "name": verdict.model, "type": "AI model"}],
         "unmapped": {name: getattr(verdict, name) for name in _UNMAPPED}
         | {"agreeing": list(verdict.agreeing), "promise": _plain(verdict.promise)},
+        **_decision(verdict),
     }
+
+
+def _decision(verdict: Verdict) -> dict[str, Any]:
+    """Say what an analyst decided, and why."""
+    said: dict[str, Any] = {}
+    if verdict.disposition:
+        said["verdict_id"], said["verdict"] = _DISPOSITIONS[verdict.disposition]
+    if verdict.reason == "analyst" and verdict.evidence.get("note"):
+        said["comment"] = verdict.evidence["note"]
+    return said
 
 
 def _milliseconds(microseconds: int) -> int:
@@ -94,7 +113,8 @@ def _metadata(verdict: Verdict) -> dict[str, Any]:
         "vendor_name": "Gamekeeper",
         "version": version("gamekeeper"),
     }
-    return {"version": OCSF_VERSION, "uid": verdict.id, "product": product, "profiles": []}
+    profiles = ["incident"] if verdict.disposition else []
+    return {"version": OCSF_VERSION, "uid": verdict.id, "product": product, "profiles": profiles}
 
 
 def _finding_info(verdict: Verdict) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from gamekeeper.schemas.verdict import Disposition
 from gamekeeper.schemas.wire import FAULTS, Time, decode_json
 
 SCHEMA: Final = 1
@@ -21,7 +22,10 @@ _Name = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class CloseOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """Close `finding` and let its detector begin anew; `time` is in microseconds since 1970."""
+    """Close `finding` and let its detector begin anew; `time` is in microseconds since 1970.
+
+    `disposition` is what the finding turned out to be; empty where the analyst does not say.
+    """
 
     schema: int = SCHEMA
     account: _Name
@@ -30,6 +34,7 @@ class CloseOrder(msgspec.Struct, frozen=True, kw_only=True):
     time: Time
     analyst: Annotated[str, Meta(max_length=256)] = ""
     note: Annotated[str, Meta(max_length=4096)] = ""
+    disposition: Disposition | Literal[""] = ""
 
     def __len__(self) -> int:
         """Count the queries: an order has none."""

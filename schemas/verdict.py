@@ -37,6 +37,8 @@ Activity: TypeAlias = Literal["create", "update", "close"]
 Severity: TypeAlias = Literal["low", "medium", "high", "critical"]
 Kind: TypeAlias = Literal["theft", "variants", "other data", "load"]
 Reason: TypeAlias = Literal["threshold", "escalation", "expired", "analyst", "profile"]
+Disposition: TypeAlias = Literal["true positive", "false positive", "benign", "duplicate"]
+"""What a finding turned out to be, as an analyst says who closes it."""
 
 _Name = Annotated[str, Meta(min_length=1)]
 _Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -88,6 +90,15 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "what to do; empty where a finding is closed, and from builds that told none."
         ),
     ] = ""
+    disposition: Annotated[
+        Disposition | None,
+        Meta(
+            description="What the analyst who closed the finding says that it was: a thief's (true "
+            "positive), nothing of the kind (false positive), rightly seen and harmless (benign), "
+            "or told of by another finding (duplicate); null: not closed by an analyst, or unsaid. "
+            "The evidence has the analyst and the note."
+        ),
+    ] = None
     evidence: Annotated[
         dict[str, Any], Meta(description="What an analyst can open; the detector says what.")
     ]

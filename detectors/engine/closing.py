@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from gamekeeper.detectors.engine.account import Account
 from gamekeeper.detectors.engine.arrival import Arrival, Source
 from gamekeeper.detectors.engine.policy import Standing, close
@@ -17,14 +19,18 @@ from gamekeeper.schemas.verdict import Reason, Verdict
 def close_by_order(
     profile: Profile, account: Account, order: CloseOrder, source: Source
 ) -> list[Verdict]:
-    """Close the finding that an order names, if it is open; its detector begins anew."""
+    """Close the finding that an order names, if it is open; its detector begins anew.
+
+    It does so whatever the finding turned out to be: what is said of this one holds for no later
+    one.
+    """
     for name, standing in account.standings.items():
         if standing.finding == order.finding:
             evidence = {"analyst": order.analyst, "note": order.note}
             arrival = Arrival(order, source)
             verdict = _close(profile, account, name, standing, arrival, "analyst", evidence)
             account.detectors[name].reset()
-            return [verdict]
+            return [msgspec.structs.replace(verdict, disposition=order.disposition or None)]
     return []
 
 

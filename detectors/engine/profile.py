@@ -67,6 +67,8 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     `held_out_accounts` ever alarmed, by any detector; with the exact 95 % interval of the rate.
     After that life, `beyond_alarms` of these alarmed first in `beyond_queries` queries, with the
     exact 95 % interval of such alarms per million queries; None: none of them was longer.
+    Of the accounts that calibrated or measured, `feedback_honest` have findings that analysts
+    closed as harmless; `feedback_left_out` others were left out for theirs.
     """
 
     alpha: float | None = None
@@ -79,6 +81,8 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     beyond_queries: int = 0
     beyond_alarms: int = 0
     beyond_interval: tuple[float, float] | None = None
+    feedback_honest: int = 0
+    feedback_left_out: int = 0
 
     @property
     def content(self) -> dict[str, Any]:
@@ -87,6 +91,8 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.beyond_interval is None:
             for name in ("beyond_queries", "beyond_alarms", "beyond_interval"):
                 del content[name]
+        if not self.feedback_honest and not self.feedback_left_out:
+            del content["feedback_honest"], content["feedback_left_out"]
         return content
 
 

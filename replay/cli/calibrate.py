@@ -11,6 +11,8 @@ import click
 import msgspec
 from rich.progress import TimeElapsedColumn
 
+from gamekeeper.replay.cli.feedback import document as heeded_document
+from gamekeeper.replay.cli.feedback import feedback_of, feedback_option, say_heeded
 from gamekeeper.replay.cli.options import STARTS_ANEW, detector_option, interruptible, jobs_option
 from gamekeeper.replay.cli.promising import beyond_option, print_later
 from gamekeeper.schemas.text import printable
@@ -18,7 +20,7 @@ from gamekeeper.stream.cli.output import json_line, print_table, print_text, tab
 from gamekeeper.stream.cli.progress import Count, progress
 
 if TYPE_CHECKING:
-    from gamekeeper.replay.tune.calibration import Calibration, Maxima, Plan
+    from gamekeeper.replay.tune.calibration import Calibration, Feedback, Maxima, Plan
 
 
 @click.command(
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
 @click.option(
     "--exclude-kind", metavar="KIND", multiple=True, help="Leave out an attack's kind; repeatable."
 )
+@feedback_option
 @jobs_option
 @table_options
 @interruptible(STARTS_ANEW)
@@ -93,6 +96,7 @@ def calibrate(
     seed: int,
     exclude: tuple[str, ...],
     exclude_kind: tuple[str, ...],
+    feedback: Path | None,
     jobs: int | None,
     form: str,
 ) -> None:
@@ -117,11 +121,12 @@ def calibrate(
     from gamekeeper.replay.tune.calibration import calibrate as run_calibration
     from gamekeeper.replay.tune.evaluation import cores
 
+    heard = feedback_of(feedback)
     trained: tuple[str, ...] = ()
     with TemporaryDirectory(prefix="gamekeeper-density-") as folder:
         if not networks and not profile and lacks_density(detectors):
             networks = Path(folder)
-            trained = _density(traces, networks, model, life, exclude, exclude_kind, seed)
+            trained = _density(traces, networks, model, life, exclude, exclude_kind, heard, seed)
         begun = start(out, profile=profile, networks=networks, detectors=detectors, sets=sets)
     plan = Plan(
         alpha=alpha,
@@ -147,6 +152,7 @@ def calibrate(
             plan,
             name=out.stem,
             networks=begun.networks,
+            feedback=heard,
             jobs=jobs or cores(),
             advance=advance,
         )
@@ -165,6 +171,7 @@ def _density(
     life: int,
     exclude: Sequence[str],
     exclude_kinds: Sequence[str],
+    feedback: Feedback,
     seed: int,
 ) -> tuple[str, ...]:
     """Fit a density to some accounts' vectors; name them, and say what they are for."""
@@ -183,6 +190,7 @@ def _density(
                 life=life,
                 exclude=exclude,
                 exclude_kinds=exclude_kinds,
+                feedback=feedback,
                 seed=seed,
             )
         except ImportError as error:
@@ -201,6 +209,7 @@ def _warn(result: Calibration, plan: Plan) -> None:
     from gamekeeper.replay.tune.calibration import contamination
     from gamekeeper.replay.tune.calibration.benign_lives import naming
 
+    say_heeded(result.heeded)
     if result.short:
         names = naming([life.account for life in result.short])
         warn(
@@ -249,6 +258,7 @@ def _document(
         "suspicion": contamination.RULE,
         "short": [life.account for life in result.short],
         "repeated": result.repeated,
+        "feedback": heeded_document(result.heeded),
         "accounts": _accounts(result.calibration, "calibration")
         + _accounts(result.held_out, "held out"),
     }

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.cells import cell_len, set_cell_size
@@ -18,7 +18,15 @@ from gamekeeper.stream.cli.output import cell, is_wide, json_line, print_table, 
 from gamekeeper.stream.kafka import BROKERS, Settings
 
 if TYPE_CHECKING:
-    from gamekeeper.schemas.verdict import Verdict
+    from gamekeeper.schemas.verdict import Disposition, Verdict
+
+DISPOSITIONS: Final[dict[str, Disposition]] = {
+    "true-positive": "true positive",
+    "false-positive": "false positive",
+    "benign": "benign",
+    "duplicate": "duplicate",
+}
+"""What a finding turned out to be: the words of the command line, and of the order."""
 
 BRIEF = {"time": 20, "change": 6, "severity": 8, "account": 18, "detector": 10, "finding": 8}
 """What is shown without --wide, and in how many columns of an endless list."""
@@ -104,14 +112,26 @@ def show_command(uid: str, data: Path, brokers: str | None, form: str) -> None:
 
 
 @verdicts.command(
-    "close", epilog="Example: gamekeeper verdicts close 2f1c --note 'our own load test'"
+    "close",
+    epilog="Example: gamekeeper verdicts close 2f1c --disposition benign --note 'our load test'",
 )
 @click.argument("uid", metavar="FINDING_OR_ID")
 @_source
 @click.option("--analyst", default="", envvar="USER", show_envvar=True, help="Who decided it.")
+@click.option(
+    "--disposition",
+    type=click.Choice(list(DISPOSITIONS)),
+    help="What it was: a thief, nothing of the kind, rightly seen but harmless, or told by another "
+    "finding, which the note may name.",
+)
 @click.option("--note", default="", help="Why; it is kept in the closing verdict.")
-def close_command(uid: str, data: Path, brokers: str | None, analyst: str, note: str) -> None:
+def close_command(
+    uid: str, data: Path, brokers: str | None, analyst: str, disposition: str | None, note: str
+) -> None:
     """Close an open finding; its detector begins anew for the account.
+
+    The disposition is kept in the closing verdict, and `gamekeeper calibrate --feedback` learns
+    from it. `benign` needs its reason as a --note.
 
     The finding is looked up as by `show`: in the tables, or with --brokers in the topic. The order
     goes through the queries topic of --brokers (or else KAFKA_BOOTSTRAP_SERVERS) to the worker,
@@ -120,11 +140,16 @@ def close_command(uid: str, data: Path, brokers: str | None, analyst: str, note:
     from gamekeeper.replay.tables import order_close
     from gamekeeper.replay.tables.verdicts import find
 
+    if disposition == "benign" and not note.strip():
+        raise click.UsageError(
+            "--disposition benign needs its reason, such as --note 'our load test'"
+        )
     settings = _settings(brokers)
     latest = find(_known(data, settings if brokers else None), uid)[-1]
     if latest.activity == "close":
         raise click.UsageError(f"finding {latest.finding} is closed already")
-    order_close(settings, latest, analyst=analyst, note=note)
+    said = DISPOSITIONS[disposition] if disposition else ""
+    order_close(settings, latest, analyst=analyst, note=note, disposition=said)
     click.echo(f"ordered to close finding {latest.finding} of account {printable(latest.account)}")
 
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 from gamekeeper.schemas.event import event_key
 from gamekeeper.schemas.order import CloseOrder, encode_order
-from gamekeeper.schemas.verdict import Verdict
+from gamekeeper.schemas.verdict import Disposition, Verdict
 from gamekeeper.stream.kafka import Settings, broker_errors, producer, require_topic
 
 _SECONDS = 15.0  # as long as any client here waits for a broker
 
 
-def order_close(settings: Settings, verdict: Verdict, *, analyst: str = "", note: str = "") -> None:
+def order_close(
+    settings: Settings,
+    verdict: Verdict,
+    *,
+    analyst: str = "",
+    note: str = "",
+    disposition: Disposition | Literal[""] = "",
+) -> None:
     """Order the worker to close the finding of a verdict; returns when the broker has the order.
 
     The worker answers with a verdict of activity `close`, or with nothing if the finding is not
@@ -27,6 +35,7 @@ def order_close(settings: Settings, verdict: Verdict, *, analyst: str = "", note
         time=time.time_ns() // 1000,
         analyst=analyst,
         note=note,
+        disposition=disposition,
     )
     client = producer(settings)
     try:

@@ -156,6 +156,8 @@ def _promise(verdict: Verdict) -> str:
 
 def _change(verdict: Verdict) -> list[str]:
     what = {"create": "opened", "update": "updated", "close": "closed"}[verdict.activity]
+    if verdict.disposition:
+        what = f"{what} as {verdict.disposition}"
     return [
         f"{what} ({verdict.reason}) at query {verdict.query}, after {verdict.queries} queries",
         f"  verdict    {verdict.id}",

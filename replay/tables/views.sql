@@ -15,10 +15,10 @@ SELECT * FROM _no_gaps UNION ALL BY NAME SELECT * FROM _files_gaps;
 
 -- Ready views. The comment above one is its help: `name: what one row is`.
 
--- findings: one per finding, open or closed, how it was opened, its worst moment and evidence
+-- findings: one per finding, open or closed and as what, how opened, its worst moment and evidence
 CREATE VIEW findings AS
 WITH changes AS (
-    SELECT * FROM verdicts
+    SELECT *, CASE WHEN reason = 'analyst' THEN evidence END AS decision FROM verdicts
     QUALIFY row_number() OVER (PARTITION BY id ORDER BY _topic, _partition, _offset) = 1
 )
 SELECT
@@ -37,6 +37,9 @@ SELECT
     max(last_time) AS changed,
     min(last_time) FILTER (activity = 'close') AS closed,
     last(reason ORDER BY query, last_time, activity = 'close') AS reason,
+    any_value(disposition) AS disposition,
+    any_value(json_extract_string(decision, '$.analyst')) AS analyst,
+    any_value(json_extract_string(decision, '$.note')) AS note,
     max(statistic) FILTER (activity <> 'close') AS statistic,
     any_value(threshold) AS threshold,
     count(*) AS changes,
@@ -67,7 +70,9 @@ found AS (
         count(*) AS findings,
         min(queries_to_detection) AS queries_to_detection,
         list_sort(list(DISTINCT detector)) AS detectors,
-        coalesce(list_sort(list(DISTINCT detector) FILTER (status = 'open')), []) AS agreeing
+        coalesce(list_sort(list(DISTINCT detector) FILTER (status = 'open')), []) AS agreeing,
+        coalesce(list_sort(list(DISTINCT disposition) FILTER (disposition IS NOT NULL)), [])
+            AS dispositions
     FROM findings
     GROUP BY account, model
 )
@@ -81,6 +86,7 @@ SELECT
     queries_to_detection,
     detectors,
     agreeing,
+    dispositions,
     first,
     last
 FROM sent LEFT JOIN found USING (account, model)

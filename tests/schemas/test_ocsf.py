@@ -63,6 +63,40 @@ def test_severities_have_their_numbers(make_verdict: MakeVerdict) -> None:
     assert numbers == [2, 3, 4, 5]
 
 
+@pytest.mark.parametrize(
+    ("disposition", "number", "name"),
+    [
+        ("false positive", 1, "False Positive"),
+        ("true positive", 2, "True Positive"),
+        ("benign", 5, "Benign"),
+        ("duplicate", 10, "Duplicate"),
+    ],
+)
+def test_what_an_analyst_decided_has_its_number(
+    make_verdict: MakeVerdict, disposition: str, number: int, name: str
+) -> None:
+    """With the note as the comment, under the profile that has such attributes."""
+    closed = make_verdict(
+        activity="close",
+        reason="analyst",
+        evidence={"analyst": "kim", "note": "our own test"},
+        disposition=disposition,
+    )
+    document = to_ocsf(closed)
+    check(document)
+    assert (document["verdict_id"], document["verdict"]) == (number, name)
+    assert document["comment"] == "our own test"
+    assert document["metadata"]["profiles"] == ["incident"]
+
+
+def test_what_no_analyst_decided_says_nothing_of_it(make_verdict: MakeVerdict) -> None:
+    """Neither where none closed it, nor where one has not said what it was."""
+    for reason, evidence in (("expired", {"note": 1}), ("analyst", {"analyst": "", "note": ""})):
+        document = to_ocsf(make_verdict(activity="close", reason=reason, evidence=evidence))
+        check(document)
+        assert not {"verdict_id", "verdict", "comment"} & set(document)
+
+
 def test_nothing_of_the_verdict_is_lost(make_verdict: MakeVerdict) -> None:
     """Every field of a verdict can be found in its document."""
     verdict = make_verdict(id="v-1", finding="f-1", account="zoë", agreeing=("prada", "similarity"))
@@ -82,7 +116,7 @@ def test_nothing_of_the_verdict_is_lost(make_verdict: MakeVerdict) -> None:
     assert document["time"] == info["last_seen_time"] == 1_700_000_060_000
     assert info["first_seen_time"] == 1_700_000_000_000
     mapped = {"id", "finding", "account", "model", "detector", "activity", "severity", "evidence"}
-    mapped |= {"technique", "tactic", "first_time", "last_time", "agreeing"}
+    mapped |= {"technique", "tactic", "first_time", "last_time", "agreeing", "disposition"}
     assert document["unmapped"]["agreeing"] == ["prada", "similarity"]
     for name in set(Verdict.__struct_fields__) - mapped:
         assert document["unmapped"][name] == getattr(verdict, name)

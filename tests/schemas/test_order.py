@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,7 +24,13 @@ from gamekeeper.schemas.order import (
 from gamekeeper.schemas.tensor import Tensor
 
 ORDER = CloseOrder(
-    account="a", model="m", finding="f", time=1, analyst="kim", note="a test of ours"
+    account="a",
+    model="m",
+    finding="f",
+    time=1,
+    analyst="kim",
+    note="a test of ours",
+    disposition="benign",
 )
 PROFILE = ProfileOrder(app="gamekeeper", profile="0123456789abcdef", time=1)
 
@@ -38,6 +45,12 @@ def test_an_order_survives_the_wire():
     assert is_order(payload)
     assert is_profile_order(payload)
     assert decode_profile_order(payload) == PROFILE
+
+
+def test_an_order_of_before_there_were_dispositions_says_none():
+    """It is read unchanged."""
+    old = encode_order(ORDER).replace(b',"disposition":"benign"', b"")
+    assert decode_order(old) == msgspec.structs.replace(ORDER, disposition="")
 
 
 def test_no_query_event_looks_like_an_order():
@@ -59,6 +72,7 @@ def test_no_query_event_looks_like_an_order():
         (encode_order(ORDER).replace(b'"schema":1', b'"schema":7'), r"\$\.schema"),
         (encode_order(ORDER).replace(b'"time":1', b'"time":-1'), r"\$\.time"),
         (encode_order(ORDER).replace(b'"kim"', b'"\xff"'), r"\$"),
+        (encode_order(ORDER).replace(b'"benign"', b'"fine"'), r"\$\.disposition"),
     ],
 )
 def test_a_fault_is_named_with_its_path(payload: bytes, path: str):

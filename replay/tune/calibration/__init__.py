@@ -1,12 +1,13 @@
 """Profiles whose thresholds carry a promise: chosen, measured, checked again.
 
-`calibrate` is the way in, `start` what it begins with; `maxima` of benign lives, the `account_rule`
-that makes thresholds of them, `fitting` of what detectors need to know of benign traffic;
-`false_alarms` measures the promise, `verify` measures it again on any traces, `profiles` reads and
-writes files.
+`calibrate` is the way in, `start` what it begins with, `feedback` what analysts have said of
+accounts; `maxima` of benign lives, the `account_rule` that makes thresholds of them, `fitting` of
+what detectors need to know of benign traffic; `false_alarms` measures the promise, `verify`
+measures it again on any traces, `profiles` reads and writes files.
 """
 
 from gamekeeper.replay.tune.calibration.calibrate import Calibration, Plan, calibrate
+from gamekeeper.replay.tune.calibration.feedback import Feedback, Heeded, read_feedback
 from gamekeeper.replay.tune.calibration.maxima import Maxima
 from gamekeeper.replay.tune.calibration.profiles import (
     SHIPPED,
@@ -24,6 +25,8 @@ from gamekeeper.replay.tune.calibration.verify import Verification, verify
 __all__ = [
     "SHIPPED",
     "Calibration",
+    "Feedback",
+    "Heeded",
     "Maxima",
     "Plan",
     "Start",
@@ -36,6 +39,7 @@ __all__ = [
     "open_profile",
     "options",
     "promised",
+    "read_feedback",
     "start",
     "verify",
     "write_profile",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from gamekeeper.replay.traces import Life
+from gamekeeper.replay.tune.calibration.feedback import NO_FEEDBACK, Feedback
 from gamekeeper.replay.tune.evaluation import BENIGN
 from gamekeeper.schemas.errors import TraceError
 from gamekeeper.schemas.text import printable
@@ -13,16 +14,17 @@ _NAMED = 10  # accounts that a message names; of the others it says how many the
 
 
 def benign_lives(
-    lives: Sequence[Life], accounts: Collection[str] = (), kinds: Collection[str] = ()
+    lives: Sequence[Life],
+    accounts: Collection[str] = (),
+    kinds: Collection[str] = (),
+    feedback: Feedback = NO_FEEDBACK,
 ) -> list[Life]:
-    """Leave out the excluded accounts and kinds; all others must be benign or unlabelled.
+    """Leave out excluded accounts and kinds, and what `feedback` does not allow.
 
-    Raises `TraceError` where others are left, naming them, where an exclusion fits nothing, and
-    where nothing is left.
+    All others must be benign or unlabelled: raises `TraceError` where others are left, naming them,
+    where an exclusion fits nothing, and where nothing is left.
     """
-    _check_known("--exclude", accounts, {life.account for life in lives})
-    _check_known("--exclude-kind", kinds, {life.kind for life in lives if life.kind})
-    left = [life for life in lives if life.account not in accounts and life.kind not in kinds]
+    left = [life for life in not_excluded(lives, accounts, kinds) if feedback.allows(life)]
     attacks = [life for life in left if life.kind not in (None, BENIGN)]
     if attacks:
         named = [f"{life.account} ({life.kind})" for life in attacks]
@@ -36,6 +38,15 @@ def benign_lives(
     if not left:
         raise TraceError("every account is excluded; nothing is left to measure")
     return left
+
+
+def not_excluded(
+    lives: Sequence[Life], accounts: Collection[str], kinds: Collection[str]
+) -> list[Life]:
+    """Leave out accounts and kinds; raises `TraceError` where one of them fits nothing."""
+    _check_known("--exclude", accounts, {life.account for life in lives})
+    _check_known("--exclude-kind", kinds, {life.kind for life in lives if life.kind})
+    return [life for life in lives if life.account not in accounts and life.kind not in kinds]
 
 
 def _check_known(option: str, given: Collection[str], known: Collection[str]) -> None:

@@ -26,10 +26,16 @@ from gamekeeper.replay.tune.calibration.account_rule import (
     threshold,
     total_needed,
 )
-from gamekeeper.replay.tune.calibration.benign_lives import benign_lives, longest_reached, reaching
+from gamekeeper.replay.tune.calibration.benign_lives import (
+    benign_lives,
+    longest_reached,
+    not_excluded,
+    reaching,
+)
 from gamekeeper.replay.tune.calibration.beyond import Beyond, beyond, further_queries
 from gamekeeper.replay.tune.calibration.contamination import Suspect, suspects
 from gamekeeper.replay.tune.calibration.false_alarms import FalseAlarms, count, overall
+from gamekeeper.replay.tune.calibration.feedback import NO_FEEDBACK, Feedback, Heeded, heed
 from gamekeeper.replay.tune.calibration.fitting import fit
 from gamekeeper.replay.tune.calibration.maxima import Maxima, measure
 from gamekeeper.schemas.errors import ProfileError, TraceError
@@ -63,7 +69,8 @@ class Calibration(msgspec.Struct, frozen=True):
     `rank` is the place of each threshold among the calibration accounts' maxima, counted from the
     smallest; `measured` is empty where nothing was held out, `later` also where no account held out
     is longer than the life. `short` accounts did not reach the
-    life; the names in `repeated` belong to accounts of several traces.
+    life; the names in `repeated` belong to accounts of several traces. `heeded` is what analysts'
+    feedback did; whom they called honest is no suspect.
     """
 
     profile: Profile
@@ -75,6 +82,7 @@ class Calibration(msgspec.Struct, frozen=True):
     suspects: list[Suspect]
     short: list[Life]
     repeated: list[str]
+    heeded: Heeded
 
 
 def calibrate(
@@ -84,21 +92,25 @@ def calibrate(
     *,
     name: str,
     networks: Path = Path(),
+    feedback: Feedback = NO_FEEDBACK,
     jobs: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Calibration:
     """Choose thresholds for `base`'s detectors, as they are set there; `name` the new profile.
 
-    `networks` is the folder of the files that `base` names. `advance` is told the accounts scored
-    so far and in all. Raises `TraceError` for faulty traces,
-    for attacks that are not excluded and for accounts that are too few or too short, with the
-    numbers that would do, and `ProfileError` for a model that is not watched or ambiguous.
+    Accounts that `feedback` does not allow are left out. `networks` is the folder of the files that
+    `base` names. `advance` is told the accounts scored so far and in all. Raises `TraceError`
+    for faulty traces, for attacks that are not excluded and for accounts that are too few or too
+    short, with the numbers that would do, and `ProfileError` for a model that is not watched or
+    ambiguous.
     """
     with open_trace(paths) as store:
         model = _model(store.lives, base, plan)
-        lives = [life for life in store.lives if life.model == model]
-        lives = benign_lives(lives, (*plan.exclude, *plan.trained), plan.exclude_kinds)
+        known = [life for life in store.lives if life.model == model]
+        excluded = ((*plan.exclude, *plan.trained), plan.exclude_kinds)
+        lives = benign_lives(known, *excluded, feedback)
         chosen = reaching(lives, plan.life)
+        heeded = heed(feedback, known, not_excluded(known, *excluded), chosen)
         sides = split(chosen, exact(plan.held_out), plan.seed)
         _check_carried(lives, chosen, sides.count(False), plan, len(base.detectors))
         if plan.fitted:
@@ -107,7 +119,7 @@ def calibrate(
         calibration, measuring = _measure(
             store, chosen, sides, base, plan, networks=networks, jobs=jobs, advance=advance
         )
-    profile = _profile(base, calibration, plan, name, model)
+    profile = _profile(base, calibration, plan, heeded, name, model)
     measured = count(profile, measuring, plan.alpha) if measuring else []
     later = beyond(profile, measuring)
     return Calibration(
@@ -117,9 +129,12 @@ def calibrate(
         held_out=measuring,
         measured=measured,
         later=later,
-        suspects=suspects([*calibration, *measuring]),
+        suspects=[
+            each for each in suspects([*calibration, *measuring]) if each.life not in heeded.honest
+        ],
         short=[life for life in lives if life.queries < plan.life],
         repeated=_repeated(chosen),
+        heeded=heeded,
     )
 
 
@@ -234,7 +249,12 @@ def _carried(
 
 
 def _profile(
-    base: Profile, calibration: Sequence[Maxima], plan: Plan, name: str, model: str
+    base: Profile,
+    calibration: Sequence[Maxima],
+    plan: Plan,
+    heeded: Heeded,
+    name: str,
+    model: str,
 ) -> Profile:
     share = _share(plan, len(base.detectors))
     detectors = []
@@ -260,6 +280,8 @@ def _profile(
             accounts=len(calibration),
             life=plan.life,
             populations=tuple(sorted({account.life.trace for account in calibration})),
+            feedback_honest=len(heeded.honest),
+            feedback_left_out=len(heeded.thieves) + len(heeded.open),
         ),
     )
 

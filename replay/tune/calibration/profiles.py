@@ -156,6 +156,11 @@ def promised(promise: Promise) -> list[str]:
         f"calibrated on {promise.accounts} benign accounts of: {', '.join(promise.populations)}; "
         "it holds for accounts like these, and not for others",
     ]
+    if promise.feedback_honest or promise.feedback_left_out:
+        lines.append(
+            f"analysts' feedback: {promise.feedback_honest} accounts count as honest since their "
+            f"findings were closed as harmless, {promise.feedback_left_out} were left out"
+        )
     if promise.held_out_interval is None:
         return [*lines, "not measured: no account was held out"]
     low, high = (f"{100 * end:.3g}" for end in promise.held_out_interval)

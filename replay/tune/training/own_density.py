@@ -14,6 +14,7 @@ import numpy as np
 
 from gamekeeper.replay.traces import Life, TraceStore, open_trace
 from gamekeeper.replay.tune.calibration.benign_lives import benign_lives, naming, reaching
+from gamekeeper.replay.tune.calibration.feedback import NO_FEEDBACK, Feedback
 from gamekeeper.replay.tune.datasets import dataset_of
 from gamekeeper.replay.tune.training.train import TrainPlan, train
 from gamekeeper.schemas.errors import ProfileError, TraceError
@@ -32,6 +33,7 @@ def fit_own_density(
     life: int,
     exclude: Collection[str] = (),
     exclude_kinds: Collection[str] = (),
+    feedback: Feedback = NO_FEEDBACK,
     seed: int = 0,
 ) -> tuple[str, ...]:
     """Fit a mixture of Gaussians into the folder `out`; give the names of the accounts it is of.
@@ -41,7 +43,8 @@ def fit_own_density(
     `TraceError` for faulty traces, for several models and where no two accounts reach the life.
     """
     with open_trace(paths) as store:
-        lives = reaching(benign_lives(_of(store.lives, model), exclude, exclude_kinds), life)
+        known = _of(store.lives, model)
+        lives = reaching(benign_lives(known, exclude, exclude_kinds, feedback), life)
         names = sorted({each.account for each in lives})
         if len(names) < 2:  # one to learn from, one to calibrate on
             raise TraceError(

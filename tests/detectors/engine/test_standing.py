@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -25,7 +26,7 @@ from gamekeeper.detectors.engine import (
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.order import CloseOrder
 from gamekeeper.schemas.tensor import Tensor
-from gamekeeper.schemas.verdict import Verdict
+from gamekeeper.schemas.verdict import Disposition, Verdict, decode_verdict, encode_verdict
 from support.toys import Echo, Echo2
 
 # Each row is a query: what the two detectors say of it. Both alarm above 0.5.
@@ -250,3 +251,26 @@ def test_an_order_closes_the_finding_of_the_life_that_it_names():
     assert run(engine, [Arrival(stale, Source("queries", 0, 8))]) == []
     [closed] = run(engine, [Arrival(order, Source("queries", 0, 9))])
     assert (closed.activity, closed.finding) == ("close", later.finding)
+
+
+@pytest.mark.parametrize("disposition", [*get_args(Disposition), ""])
+def test_whatever_a_finding_was_its_detector_begins_anew(disposition: Disposition):
+    """The verdict that closes has the word, and the next alarm is a finding of its own."""
+    engine = Engine(profile())
+    [opened] = run(engine, arrivals([(1, 0)]))
+    order = CloseOrder(
+        account="ada",
+        model="digits",
+        finding=opened.finding,
+        time=9,
+        analyst="kim",
+        note="our own test",
+        disposition=disposition,
+    )
+    [closed] = run(engine, [Arrival(order, Source("queries", 0, 1))])
+    assert closed.disposition == (disposition or None)
+    assert closed.evidence == {"analyst": "kim", "note": "our own test"}
+    assert decode_verdict(encode_verdict(closed)).disposition == closed.disposition
+    [again] = run(engine, arrivals([(1, 0)], start=2))
+    assert (again.activity, again.disposition) == ("create", None)
+    assert again.finding != opened.finding

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from gamekeeper.replay.cli.verdicts import verdicts as command
+from gamekeeper.replay.tables import connect, run
 from gamekeeper.replay.tables.verdicts import explain, find, from_tables, from_topic
 from gamekeeper.schemas.errors import BrokerError, SettingsError
 from gamekeeper.schemas.ocsf import to_ocsf
@@ -114,6 +116,53 @@ def test_show_has_the_evidence(folder: Path) -> None:
         command, ["show", MADE[2].id, "--data", str(folder), "--format", "json"]
     )
     assert [decode_verdict(line.encode()) for line in lines.stdout.splitlines()] == MADE[1:3]
+
+
+def test_show_and_views_say_what_it_was(tmp_path: Path) -> None:
+    """An analyst's word and note, and of an account all the words that were said of it."""
+    said = {"analyst": "kim", "note": "our own test"}
+    closed = make_verdict(
+        "a", 3, "close", opened=1, reason="analyst", disposition="benign", evidence=said
+    )
+    made = [make_verdict("a", 1, "create", opened=1), closed, make_verdict("a", 9, "create")]
+    write_parquet(verdict_rows(made), tmp_path / "verdicts" / "a.parquet")
+    assert from_tables(tmp_path) == made
+    shown = CliRunner().invoke(command, ["show", closed.finding, "--data", str(tmp_path)])
+    assert "closed as benign (analyst) at query 3" in shown.stdout
+    assert "note  our own test" in shown.stdout
+    ocsf = CliRunner().invoke(command, ["--data", str(tmp_path), "--format", "ocsf"])
+    assert '"verdict":"Benign"' in ocsf.stdout
+    connection = connect(tmp_path)
+    [answer] = run(
+        connection, "SELECT status, disposition, analyst, note FROM findings ORDER BY status"
+    )
+    assert list(answer.rows) == [
+        ("closed", "benign", "kim", "our own test"),
+        ("open", None, None, None),
+    ]
+    [answer] = run(connection, "SELECT standing, dispositions FROM accounts")
+    assert list(answer.rows) == [("flagged", ["benign"])]
+
+
+def test_tables_of_earlier_builds_are_read(tmp_path: Path) -> None:
+    """Where nobody could say what a finding was, nobody has."""
+    (tmp_path / "verdicts").mkdir()
+    old = pa.Table.from_batches([verdict_rows(MADE)]).drop_columns(["disposition"])
+    pq.write_table(old, tmp_path / "verdicts" / "old.parquet")
+    assert from_tables(tmp_path) == MADE
+    write_parquet(verdict_rows(MADE[:1]), tmp_path / "verdicts" / "new.parquet")
+    assert from_tables(tmp_path) == MADE
+    [answer] = run(connect(tmp_path), "SELECT disposition, note FROM findings")
+    assert set(answer.rows) == {(None, None)}
+
+
+@pytest.mark.parametrize("note", ["", "  "])
+def test_a_benign_finding_needs_its_reason(folder: Path, note: str) -> None:
+    """Without it, whoever calibrates with the account could not know why it is harmless."""
+    arguments = ["close", MADE[1].finding, "--data", str(folder), "--disposition", "benign"]
+    result = CliRunner().invoke(command, [*arguments, "--note", note])
+    assert result.exit_code == 2
+    assert "--disposition benign needs its reason, such as --note" in result.output
 
 
 def test_find_needs_one_finding() -> None:

@@ -30,7 +30,10 @@ def told(settings: Settings) -> list[Verdict]:
 def test_a_closed_finding_stays_closed_and_a_stranger_closes_none(
     broker: Broker, names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command closes one finding, across a restart; bad and foreign orders change nothing."""
+    """The command closes one finding, across a restart; bad and foreign orders change nothing.
+
+    What the analyst says of it is in the verdict that closes it.
+    """
     profile = tmp_path / "profile.json"
     profile.write_text(json.dumps(LATCHED))
     environ = environ_for(broker.address, names.environ, tmp_path / "data")
@@ -46,7 +49,10 @@ def test_a_closed_finding_stays_closed_and_a_stranger_closes_none(
         chosen = opened[0]
         result = CliRunner().invoke(
             verdicts,
-            ["close", chosen.finding, "--brokers", broker.address, "--note", "our own test"],
+            [
+                *("close", chosen.finding, "--brokers", broker.address),
+                *("--disposition", "benign", "--note", "our own test", "--analyst", "kim"),
+            ],
         )
         assert result.exit_code == 0, result.output
         wait_for(lambda: all_applied(settings))
@@ -66,7 +72,8 @@ def test_a_closed_finding_stays_closed_and_a_stranger_closes_none(
         wait_for(lambda: all_applied(settings))
     [closed] = [each for each in told(settings) if each.activity == "close"]
     assert (closed.finding, closed.reason) == (chosen.finding, "analyst")
-    assert closed.evidence["note"] == "our own test"
+    assert closed.disposition == "benign"
+    assert closed.evidence == {"analyst": "kim", "note": "our own test"}
     assert len(read(settings, settings.topics.dead_letters)) == 2
     again = CliRunner().invoke(verdicts, ["close", chosen.finding, "--brokers", broker.address])
     assert again.exit_code == 2

@@ -17,6 +17,7 @@ from scipy.stats import multivariate_normal
 from gamekeeper.detectors.networks import load
 from gamekeeper.replay.cli.calibrate import calibrate
 from gamekeeper.replay.cli.evaluate import evaluate
+from gamekeeper.replay.tune.calibration import Feedback
 from gamekeeper.replay.tune.training import fit_own_density
 from gamekeeper.schemas.errors import ProfileError, TraceError
 from gamekeeper.schemas.event import QueryEvent
@@ -150,3 +151,11 @@ def test_a_missing_library_is_named_with_its_extra(
     result = calibrated(trace, tmp_path / "a.json")
     assert isinstance(result.exception, ProfileError)
     assert "gamekeeper[train]" in str(result.exception)
+
+
+def test_whom_analysts_call_a_thief_teaches_no_density(trace: Path, tmp_path: Path) -> None:
+    """Nor does who has an open finding; all others may."""
+    said = [(f"account-{number}", "prices") for number in range(ACCOUNTS - 5)]
+    feedback = Feedback(thieves=frozenset({("t", "prices"), *said[:20]}), open=frozenset(said[20:]))
+    [chosen] = fit_own_density([trace], tmp_path, life=LIFE, feedback=feedback)
+    assert chosen in {f"account-{number}" for number in range(ACCOUNTS - 5, ACCOUNTS)}
