@@ -20,6 +20,7 @@ from gamekeeper.stream.cli.output import json_line, print_table, print_text, tab
 from gamekeeper.stream.cli.progress import Count, progress
 
 if TYPE_CHECKING:
+    from gamekeeper.detectors.engine import DetectorProfile
     from gamekeeper.replay.tune.calibration import Calibration, Feedback, Maxima, Plan
 
 
@@ -247,7 +248,7 @@ def _document(
         "out": str(out),
         "plan": msgspec.structs.asdict(plan),
         "profile": document(result.profile),
-        "rank": result.rank,
+        "ranks": result.ranks,
         "measured": [false_alarms.document(row) for row in result.measured],
         "beyond": [msgspec.structs.asdict(row) for row in result.later],
         "suspects": [
@@ -278,17 +279,23 @@ def _accounts(accounts: list[Maxima], side: str) -> list[dict[str, Any]]:
     ]
 
 
+def _which(result: Calibration, detector: DetectorProfile) -> str:
+    name = detector.detector
+    place, accounts = result.ranks[name], len(result.calibration)
+    maximum = sorted(each.maxima[name] for each in result.calibration)[place - 1]
+    if detector.threshold != maximum:
+        return f"its least, above maximum {place} of {accounts}"
+    return f"maximum {place} of {accounts}, from the least"
+
+
 def _print(out: Path, result: Calibration) -> None:
     from gamekeeper.replay.tune.calibration import promised
     from gamekeeper.replay.tune.calibration.false_alarms import HEADINGS, JUDGEMENTS, cells
 
-    profile, accounts = result.profile, len(result.calibration)
+    profile = result.profile
     print_table(
         ("detector", "threshold", "which is"),
-        [
-            (each.detector, each.threshold, f"maximum {result.rank} of {accounts}, from the least")
-            for each in profile.detectors
-        ],
+        [(each.detector, each.threshold, _which(result, each)) for each in profile.detectors],
     )
     if result.measured:
         print_table(HEADINGS, [cells(row) for row in result.measured], "on accounts held out")

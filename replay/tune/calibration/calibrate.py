@@ -1,7 +1,6 @@
 """Calibration: benign traces to a profile whose thresholds carry a lifetime false-alarm promise.
 
-`account_rule` states the rule. Several detectors share alpha equally (Bonferroni), so that the
-promise holds for all of them together, however their statistics depend on each other.
+`account_rule` states the rule, `sharing` how several detectors share alpha.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ from gamekeeper.replay.tune.calibration.false_alarms import FalseAlarms, count, 
 from gamekeeper.replay.tune.calibration.feedback import NO_FEEDBACK, Feedback, Heeded, heed
 from gamekeeper.replay.tune.calibration.fitting import fit
 from gamekeeper.replay.tune.calibration.maxima import Maxima, measure
+from gamekeeper.replay.tune.calibration.sharing import shares
 from gamekeeper.schemas.errors import ProfileError, TraceError
 
 
@@ -66,15 +66,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Calibration(msgspec.Struct, frozen=True):
     """A calibrated profile and what it was made from.
 
-    `rank` is the place of each threshold among the calibration accounts' maxima, counted from the
-    smallest; `measured` is empty where nothing was held out, `later` also where no account held out
-    is longer than the life. `short` accounts did not reach the
-    life; the names in `repeated` belong to accounts of several traces. `heeded` is what analysts'
-    feedback did; whom they called honest is no suspect.
+    `ranks` are the places of the detectors' thresholds among the calibration accounts' maxima,
+    counted from the smallest; `measured` is empty where nothing was held out, `later` also where
+    no account held out is longer than the life. `short` accounts did not reach the life; the names
+    in `repeated` belong to accounts of several traces. `heeded` is what analysts' feedback did;
+    whom they called honest is no suspect.
     """
 
     profile: Profile
-    rank: int
+    ranks: dict[str, int]
     calibration: list[Maxima]
     held_out: list[Maxima]
     measured: list[FalseAlarms]
@@ -124,7 +124,10 @@ def calibrate(
     later = beyond(profile, measuring)
     return Calibration(
         profile=_with_measurement(profile, measured, later),
-        rank=rank(_share(plan, len(base.detectors)), len(calibration)),
+        ranks={
+            name: rank(share, len(calibration))
+            for name, share in shares(exact(plan.alpha), len(calibration), base.detectors).items()
+        },
         calibration=calibration,
         held_out=measuring,
         measured=measured,
@@ -174,11 +177,6 @@ def _measure(
     return found[0], found[1]
 
 
-def _share(plan: Plan, detectors: int) -> Fraction:
-    """Give each detector its part of alpha."""
-    return exact(plan.alpha) / detectors
-
-
 def _model(lives: Sequence[Life], base: Profile, plan: Plan) -> str:
     """Find the one model that is calibrated for: the plan's, the profile's or the traces' only."""
     models = sorted({life.model for life in lives})
@@ -206,7 +204,7 @@ def _check_carried(
     lives: Sequence[Life], chosen: Sequence[Life], calibration: int, plan: Plan, detectors: int
 ) -> None:
     """Refuse an alpha that the accounts cannot carry, and say what would do."""
-    needed = accounts_needed(_share(plan, detectors))
+    needed = accounts_needed(exact(plan.alpha) / detectors)
     if calibration >= needed:
         return
     total = total_needed(needed, exact(plan.held_out))
@@ -256,11 +254,11 @@ def _profile(
     name: str,
     model: str,
 ) -> Profile:
-    share = _share(plan, len(base.detectors))
+    share = shares(exact(plan.alpha), len(calibration), base.detectors)
     detectors = []
     for each in base.detectors:
         maxima = [account.maxima[each.detector] for account in calibration]
-        chosen = threshold(maxima, share)
+        chosen = threshold(maxima, share[each.detector])
         if math.isinf(chosen):
             never = sum(map(math.isinf, maxima))
             raise ProfileError(

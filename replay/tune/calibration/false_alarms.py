@@ -8,7 +8,9 @@ from typing import Any, Literal
 import msgspec
 
 from gamekeeper.detectors.engine import Profile
+from gamekeeper.replay.tune.calibration.account_rule import exact
 from gamekeeper.replay.tune.calibration.maxima import Maxima
+from gamekeeper.replay.tune.calibration.sharing import shares
 from gamekeeper.replay.tune.evaluation import ANY, Interval, clopper_pearson
 
 Judgement = Literal["kept", "open", "broken"]
@@ -46,10 +48,11 @@ def count(profile: Profile, accounts: Sequence[Maxima], alpha: float) -> list[Fa
     """Count the accounts that ever alarm: by detector, together, then together by population.
 
     The row of all detectors and populations is the last one without a population. `alpha` is
-    promised for all detectors together, of which each has an equal share. There must be accounts.
+    promised for all detectors together, of which each has a share. There must be accounts.
     """
     names = [each.detector for each in profile.detectors]
-    rows = [_row(profile, [name], None, accounts, alpha / len(names)) for name in names]
+    share = shares(exact(alpha), profile.promise.accounts, profile.detectors)
+    rows = [_row(profile, [name], None, accounts, float(share[name])) for name in names]
     if len(names) > 1:
         rows.append(_row(profile, names, None, accounts, alpha))
     populations = sorted({each.life.trace for each in accounts})

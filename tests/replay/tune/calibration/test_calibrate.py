@@ -96,9 +96,12 @@ def test_calibration_equals_the_rule_by_hand(toys: Profile, tmp_path: Path) -> N
     outside = [(each.life.trace, each.life.account) for each in result.held_out]
     assert set(inside) | set(outside) == set(values)
     assert (len(inside), len(outside)) == (36, 35)
-    assert result.rank == 36  # ceil((1 - 0.1 / 2) * 37)
+    # floor(0.1 * 37) accounts may alarm: one by the second detector, two by the first
+    assert list(result.ranks.values()) == [35, 36]
     thresholds = [each.threshold for each in result.profile.detectors]
-    assert thresholds == [sorted(rows[key][place] for key in inside)[35] for place in (0, 1)]
+    assert thresholds == [
+        sorted(rows[key][place] for key in inside)[rank - 1] for place, rank in ((0, 35), (1, 36))
+    ]
     alarms = [
         [row > limit for row, limit in zip(rows[key], thresholds, strict=True)] for key in outside
     ]
@@ -136,7 +139,8 @@ def test_evaluation_alarms_where_calibration_says(toys: Profile, tmp_path: Path)
     for place in (0, 1):
         above = [each for each in lives if each.tallies[place].detection is not None]
         mine = {each.life for each in above} & {each.life for each in result.calibration}
-        assert len(mine) == len(result.calibration) - result.rank
+        [*ranks] = result.ranks.values()
+        assert len(mine) == len(result.calibration) - ranks[place]
 
 
 def test_never_ready_accounts_are_silent_ones(echo: Profile, tmp_path: Path) -> None:
@@ -330,6 +334,22 @@ def test_command_writes_a_profile_that_evaluate_takes(toys: Profile, tmp_path: P
     done = CliRunner().invoke(evaluate_command, [*map(str, arguments)])
     assert done.exit_code == 0, done.output
     assert "its promise: at most 10 % of benign accounts ever alarm in 20 queries" in done.stdout
+
+
+def test_command_says_which_threshold_is_the_least_there_is(
+    toys: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its detector takes one account of the promise; the other is allowed what is left."""
+    path = write_values(tmp_path / "a.parquet", random_values({"p": 60}))
+    common = [path, "--out", tmp_path / "x.json", "--detector", "echo", "--detector", "echo-2"]
+    monkeypatch.setattr(Echo2, "least", 5.0)
+    done = run(*common, "--alpha", "0.1", "--life", "20")
+    assert done.exit_code == 0, done.output
+    assert "maximum 29 of 30, from the least" in done.stdout
+    assert "5  its least, above maximum 30 of 30" in done.stdout
+    said = json.loads(run(*common, "--alpha", "0.1", "--life", "20", "--format", "json").stdout)
+    assert said["ranks"] == {"echo": 29, "echo-2": 30}
+    assert [round(31 * each["alpha"]) for each in said["measured"][:2]] == [2, 1]
 
 
 def test_command_warns_and_drops_nothing_silently(toys: Profile, tmp_path: Path) -> None:
