@@ -6,9 +6,10 @@ what detectors need to know of benign traffic; `false_alarms` measures the promi
 measures it again on any traces, `profiles` reads and writes files.
 """
 
-from gamekeeper.replay.tune.calibration.calibrate import Calibration, Plan, calibrate
+from gamekeeper.replay.tune.calibration.calibrate import Calibration, calibrate
 from gamekeeper.replay.tune.calibration.feedback import Feedback, Heeded, read_feedback
 from gamekeeper.replay.tune.calibration.maxima import Maxima
+from gamekeeper.replay.tune.calibration.plan import Plan
 from gamekeeper.replay.tune.calibration.profiles import (
     SHIPPED,
     adopt,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,50 +16,22 @@ from gamekeeper.detectors.catalog import DETECTORS
 from gamekeeper.detectors.engine import Profile, Promise
 from gamekeeper.replay.traces import Life, TraceStore, open_trace
 from gamekeeper.replay.tune.calibration.account_rule import (
-    accounts_needed,
     exact,
-    held_out,
     rank,
     split,
     threshold,
-    total_needed,
 )
-from gamekeeper.replay.tune.calibration.benign_lives import (
-    benign_lives,
-    longest_reached,
-    not_excluded,
-    reaching,
-)
+from gamekeeper.replay.tune.calibration.benign_lives import benign_lives, not_excluded, reaching
 from gamekeeper.replay.tune.calibration.beyond import Beyond, beyond, further_queries
+from gamekeeper.replay.tune.calibration.carrying import check_carried
 from gamekeeper.replay.tune.calibration.contamination import Suspect, suspects
 from gamekeeper.replay.tune.calibration.false_alarms import FalseAlarms, count, overall
 from gamekeeper.replay.tune.calibration.feedback import NO_FEEDBACK, Feedback, Heeded, heed
 from gamekeeper.replay.tune.calibration.fitting import fit
 from gamekeeper.replay.tune.calibration.maxima import Maxima, measure
+from gamekeeper.replay.tune.calibration.plan import Plan
 from gamekeeper.replay.tune.calibration.sharing import shares
-from gamekeeper.schemas.errors import ProfileError, TraceError
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be promised, and of which accounts.
-
-    `alpha` for all detectors together, over the first `life` queries; `held_out` is the share of
-    the accounts that only measures; `exclude` names accounts, `exclude_kinds` kinds of traffic.
-    In `beyond` queries of the accounts held out that come after the life, first alarms are counted
-    (None: in all). `fitted` names the detectors whose option in `FITTED` is chosen, too, `trained`
-    the accounts that a network was trained on, which are left out.
-    """
-
-    alpha: float = 0.01
-    life: int = 10_000
-    held_out: float = 0.5
-    beyond: int | None = None
-    seed: int = 0
-    model: str | None = None
-    exclude: tuple[str, ...] = ()
-    exclude_kinds: tuple[str, ...] = ()
-    fitted: tuple[str, ...] = ()
-    trained: tuple[str, ...] = ()
+from gamekeeper.schemas.errors import ProfileError
 
 
 class Calibration(msgspec.Struct, frozen=True):
@@ -112,7 +83,7 @@ def calibrate(
         chosen = reaching(lives, plan.life)
         heeded = heed(feedback, known, not_excluded(known, *excluded), chosen)
         sides = split(chosen, exact(plan.held_out), plan.seed)
-        _check_carried(lives, chosen, sides.count(False), plan, len(base.detectors))
+        check_carried(lives, chosen, sides.count(False), plan, len(base.detectors))
         if plan.fitted:
             fitting = [life for life, out in zip(chosen, sides, strict=True) if not out]
             base = fit(base, plan.fitted, store, fitting, plan.life, networks=networks, jobs=jobs)
@@ -198,52 +169,6 @@ def _repeated(lives: Sequence[Life]) -> list[str]:
     for life in lives:
         seen[life.account] = seen.get(life.account, 0) + 1
     return sorted(account for account, times in seen.items() if times > 1)
-
-
-def _check_carried(
-    lives: Sequence[Life], chosen: Sequence[Life], calibration: int, plan: Plan, detectors: int
-) -> None:
-    """Refuse an alpha that the accounts cannot carry, and say what would do."""
-    needed = accounts_needed(exact(plan.alpha) / detectors)
-    if calibration >= needed:
-        return
-    total = total_needed(needed, exact(plan.held_out))
-    text = (
-        f"{len(chosen)} of {len(lives)} accounts reach {plan.life} queries, which leaves "
-        f"{calibration} for calibration; alpha {plan.alpha:g}"
-        + (f" over {detectors} detectors" if detectors > 1 else "")
-        + f" takes {needed}, so {total} in all with --held-out {plan.held_out:g}. "
-    )
-    if len(lives) >= total:
-        longest = longest_reached(lives, total)
-        if longest < plan.life:
-            raise TraceError(
-                f"{text}The longest life that {total} accounts reach is {longest}: use --life "
-                f"{longest}, or record for longer"
-            )
-    raise TraceError(text + _carried(lives, chosen, calibration, plan, detectors))
-
-
-def _carried(
-    lives: Sequence[Life], chosen: Sequence[Life], calibration: int, plan: Plan, detectors: int
-) -> str:
-    """Say the smallest alpha that there are accounts for, at the life of most if none reaches."""
-    life = ""
-    if not chosen:
-        # A life that the longer half of the accounts reaches.
-        longest = longest_reached(lives, (len(lives) + 1) // 2)
-        chosen = reaching(lives, longest)
-        calibration = len(chosen) - held_out(len(chosen), exact(plan.held_out))
-        life = f" with --life {longest}, which {len(chosen)} reach,"
-    smallest = Fraction(detectors, calibration + 1)
-    if smallest >= 1:
-        return "Record more accounts"
-    # Rounded up, so that what is advised is carried.
-    advised = math.ceil(smallest * 10_000) / 10_000
-    return (
-        f"Record more accounts, or promise less:{life} {calibration} calibration accounts carry no "
-        f"alpha below {advised:g}"
-    )
 
 
 def _profile(
