@@ -50,6 +50,11 @@ ATTACKS: Final = {
         "Every channel lighter or darker by a random amount.",
         "PRADA version 2, section III-C 2",
     ),
+    "augment": Listed(
+        f"{_HERE}.augment:augment",
+        "Seeds turned, zoomed, shifted and bent at random.",
+        "Simard et al. 2003, section 2; Ciresan et al. 2010",
+    ),
     "jb-topk": Listed(
         f"{_HERE}.jb_topk:jb_topk",
         "PGD toward the classes that the substitute finds likeliest.",
