@@ -55,6 +55,23 @@ ATTACKS: Final = {
         "Seeds turned, zoomed, shifted and bent at random.",
         "Simard et al. 2003, section 2; Ciresan et al. 2010",
     ),
+    "augment-half": Listed(
+        f"{_HERE}.augment:augment",
+        "As augment, half as far.",
+        "as augment",
+        {"strength": 0.5},
+    ),
+    "augment-sorted": Listed(
+        f"{_HERE}.augment:augment",
+        "As augment, all variants of a seed one after the other.",
+        "as augment",
+        {"order": "sorted"},
+    ),
+    "augment-uncertain": Listed(
+        f"{_HERE}.augment_uncertain:augment_uncertain",
+        "Of many such variants of seeds, those of the highest entropy.",
+        "as augment; Pal et al. 2020",
+    ),
     "jb-topk": Listed(
         f"{_HERE}.jb_topk:jb_topk",
         "PGD toward the classes that the substitute finds likeliest.",

@@ -1,4 +1,4 @@
-"""Attacks that make images from seeds without gradients: what they make, and of which."""
+"""Augmented seeds: which variants are made, of which seed, and which are chosen."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from functools import partial
 import numpy as np
 import pytest
 
+from gamekeeper.replay.theft import Answers, Images
+from gamekeeper.replay.theft.attacks.active_uncertainty import least_certain
 from gamekeeper.replay.theft.attacks.augment import augment
+from gamekeeper.replay.theft.attacks.augment_uncertain import augment_uncertain
 from gamekeeper.replay.theft.craft import variants
-from support.natural_images import requests, rob, rows_of, thief
+from gamekeeper.replay.theft.model import substitute
+from gamekeeper.replay.theft.recording import Recorder, run
+from support.natural_images import requests, rob, rows_of, thief, victim
 
 
 def test_augmentation_makes_a_variant_of_every_seed_each_round() -> None:
@@ -56,3 +61,29 @@ def test_variants_of_one_image_all_differ() -> None:
     """Each is turned, zoomed, shifted and bent by its own amounts."""
     made = variants(thief().seeds[:1].repeat(30, axis=0), 1.0, np.random.default_rng(0))
     assert len({each.tobytes() for each in made}) == 30
+
+
+def test_chosen_augmentation_sends_what_the_copy_is_least_sure_of() -> None:
+    """Of variants that are copies, those of the seeds that the same substitute doubts most."""
+    start = thief()
+    attack = partial(augment_uncertain, batch=5, candidates=20, strength=0.0, epochs=3)
+    loot = rob(attack, start, 25).loot
+    model = substitute(start, np.random.default_rng(1))
+    model.fit(start.seeds, loot.labels[:20], 3)
+    doubted = least_certain(model, start.seeds, start.seeds, 3)
+    assert set(rows_of(loot.images[20:], start.seeds)) <= set(doubted)
+
+
+def test_chosen_augmentation_learns_from_the_answers() -> None:
+    """Rounds of a batch each; after the same seeds, another victim is asked other variants."""
+    attack = partial(augment_uncertain, batch=15, candidates=3, epochs=2)
+
+    def contrary(images: Images) -> Answers:
+        answers = victim()(images)
+        return answers._replace(labels=9 - answers.labels)
+
+    ours = rob(attack, thief(), 60)
+    theirs = run(attack, Recorder(contrary), thief(), 60, np.random.default_rng(1))
+    assert [len(each.images) for each in requests(ours)] == [20, 15, 15, 10]
+    np.testing.assert_array_equal(ours.loot.images[:20], theirs.loot.images[:20])
+    assert not np.array_equal(ours.loot.images[20:35], theirs.loot.images[20:35])
