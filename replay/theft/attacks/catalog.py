@@ -72,6 +72,16 @@ ATTACKS: Final = {
         "Of many such variants of seeds, those of the highest entropy.",
         "as augment; Pal et al. 2020",
     ),
+    "mixup": Listed(
+        f"{_HERE}.mixup:mixup",
+        "Weighted means of two seeds.",
+        "Zhang et al. 2018, section 2",
+    ),
+    "cutmix": Listed(
+        f"{_HERE}.cutmix:cutmix",
+        "A rectangle of one seed in another.",
+        "Yun et al. 2019, section 3.1",
+    ),
     "jb-topk": Listed(
         f"{_HERE}.jb_topk:jb_topk",
         "PGD toward the classes that the substitute finds likeliest.",
