@@ -82,6 +82,16 @@ ATTACKS: Final = {
         "A rectangle of one seed in another.",
         "Yun et al. 2019, section 3.1",
     ),
+    "vae": Listed(
+        f"{_HERE}.vae:vae",
+        "Samples of a variational auto-encoder that has learnt the pool.",
+        "Kingma and Welling 2014",
+    ),
+    "class-gaussian": Listed(
+        f"{_HERE}.class_gaussian:class_gaussian",
+        "Samples of a Gaussian for each class of the seeds.",
+        "none of the papers",
+    ),
     "jb-topk": Listed(
         f"{_HERE}.jb_topk:jb_topk",
         "PGD toward the classes that the substitute finds likeliest.",

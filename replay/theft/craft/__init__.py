@@ -1,6 +1,7 @@
 """What attacks craft images with: steps along gradients, targets, variants, generators."""
 
 from gamekeeper.replay.theft.craft.augment import augment
+from gamekeeper.replay.theft.craft.auto_encoder import VariationalAutoEncoder
 from gamekeeper.replay.theft.craft.carlini import carlini
 from gamekeeper.replay.theft.craft.deepfool import deepfool
 from gamekeeper.replay.theft.craft.generator import NOISE, Generator
@@ -13,6 +14,7 @@ __all__ = [
     "NOISE",
     "Aims",
     "Generator",
+    "VariationalAutoEncoder",
     "augment",
     "carlini",
     "deepfool",
