@@ -92,6 +92,11 @@ ATTACKS: Final = {
         "Samples of a Gaussian for each class of the seeds.",
         "none of the papers",
     ),
+    "smoothing": Listed(
+        f"{_HERE}.smoothing:smoothing",
+        "Three shifted copies of each natural image.",
+        "none of the papers",
+    ),
     "jb-topk": Listed(
         f"{_HERE}.jb_topk:jb_topk",
         "PGD toward the classes that the substitute finds likeliest.",
