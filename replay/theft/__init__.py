@@ -2,8 +2,8 @@
 
 `attacks` and `evasions` are the catalogs; `craft` has what attacks share; `victims` are asked;
 `recording` runs an attack and records it; `thief` trains the copy; `bench` measures it all. `base`
-states the contract of all attacks. `model`, the thief's network, brings torch: whoever needs it
-imports it by name.
+states the contract of all attacks. `lens` is what images go through, thieves' and honest ones'.
+`model`, the thief's network, brings torch: whoever needs it imports it by name.
 """
 
 from gamekeeper.replay.theft.base import (

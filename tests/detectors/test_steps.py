@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gamekeeper.detectors.base import Batch, Segment
 from gamekeeper.detectors.catalog import build
 from gamekeeper.detectors.steps import APART, Steps
-from gamekeeper.replay.honest import lens
+from gamekeeper.replay.theft import lens
 from gamekeeper.schemas.errors import ProfileError
 from support import digits
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gamekeeper.replay.honest import lens
 from gamekeeper.replay.honest.base import Inputs, Own, shared_out
+from gamekeeper.replay.theft import lens
 
 
 def averaged(own: Own, queries: int, rng: np.random.Generator, *, variants: int = 5) -> Inputs:

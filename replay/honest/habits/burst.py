@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gamekeeper.replay.honest import lens
 from gamekeeper.replay.honest.base import Inputs, Own, shared_out
+from gamekeeper.replay.theft import lens
 
 MOVED, TURNED, NOISE = 0.7, 1.0, 2.0
 """Deviations between the shots of a hand: pixels, degrees, pixel values."""

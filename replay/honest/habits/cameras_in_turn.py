@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gamekeeper.replay.honest import lens
 from gamekeeper.replay.honest.base import Inputs, Own
+from gamekeeper.replay.theft import lens
 
 NOISE, LIGHT = 3.0, 0.05
 """The sensor's noise in pixel values; by how much the light rises and falls over all frames."""

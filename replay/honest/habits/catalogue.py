@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gamekeeper.replay.honest import lens
 from gamekeeper.replay.honest.base import Inputs, Own, shared_out
+from gamekeeper.replay.theft import lens
 
 TURNED, LIGHT = 12.0, 0.15
 """Deviations between photos of one product: degrees, and shares of the light."""

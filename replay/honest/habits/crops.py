@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gamekeeper.replay.honest import lens
 from gamekeeper.replay.honest.base import Inputs, Own, shared_out
+from gamekeeper.replay.theft import lens
 
 LEAST = 0.7
 """The smallest part that is proposed, as a share of a side."""

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gamekeeper.replay.honest import lens
 from gamekeeper.replay.honest.base import Inputs, Own
-from gamekeeper.replay.theft import Images
+from gamekeeper.replay.theft import Images, lens
 
 
 def degraded(own: Own, queries: int, rng: np.random.Generator, *, share: float = 0.2) -> Inputs:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gamekeeper.replay.honest import lens
 from gamekeeper.replay.honest.base import Inputs, Own
+from gamekeeper.replay.theft import lens
 
 
 def fading_light(own: Own, queries: int, rng: np.random.Generator, *, left: float = 0.5) -> Inputs:

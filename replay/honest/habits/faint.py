@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gamekeeper.replay.honest import lens
 from gamekeeper.replay.honest.base import Inputs, Own
+from gamekeeper.replay.theft import lens
 
 
 def faint(own: Own, queries: int, rng: np.random.Generator, *, gain: float = 0.5) -> Inputs:

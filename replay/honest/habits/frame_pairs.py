@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gamekeeper.replay.honest import lens
 from gamekeeper.replay.honest.base import Inputs, Own
+from gamekeeper.replay.theft import lens
 
 MOVED, NOISE = 1.0, 2.0
 """Pixels and pixel values between two frames, each a deviation."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gamekeeper.replay.honest import lens
 from gamekeeper.replay.honest.base import Inputs, Own, shared_out
+from gamekeeper.replay.theft import lens
 
 REACH, NOISE = 3.0, 2.0
 """Pixels from the middle to where it leaves the picture; a sensor's noise in pixel values."""

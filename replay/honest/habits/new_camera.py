@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gamekeeper.replay.honest import lens
 from gamekeeper.replay.honest.base import Inputs, Own
+from gamekeeper.replay.theft import lens
 
 GAIN, MORE, BLUR = 0.8, 20.0, 0.6
 """What the new one makes of light, in shares and in pixel values, and its blur in pixels."""

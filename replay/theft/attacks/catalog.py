@@ -50,6 +50,53 @@ ATTACKS: Final = {
         "Every channel lighter or darker by a random amount.",
         "PRADA version 2, section III-C 2",
     ),
+    "augment": Listed(
+        f"{_HERE}.augment:augment",
+        "Seeds turned, zoomed, shifted and bent at random.",
+        "Simard et al. 2003, section 2; Ciresan et al. 2010",
+    ),
+    "augment-half": Listed(
+        f"{_HERE}.augment:augment",
+        "As augment, half as far.",
+        "as augment",
+        {"strength": 0.5},
+    ),
+    "augment-sorted": Listed(
+        f"{_HERE}.augment:augment",
+        "As augment, all variants of a seed one after the other.",
+        "as augment",
+        {"order": "sorted"},
+    ),
+    "augment-uncertain": Listed(
+        f"{_HERE}.augment_uncertain:augment_uncertain",
+        "Of many such variants of seeds, those of the highest entropy.",
+        "as augment; Pal et al. 2020",
+    ),
+    "mixup": Listed(
+        f"{_HERE}.mixup:mixup",
+        "Weighted means of two seeds.",
+        "Zhang et al. 2018, section 2",
+    ),
+    "cutmix": Listed(
+        f"{_HERE}.cutmix:cutmix",
+        "A rectangle of one seed in another.",
+        "Yun et al. 2019, section 3.1",
+    ),
+    "vae": Listed(
+        f"{_HERE}.vae:vae",
+        "Samples of a variational auto-encoder that has learnt the pool.",
+        "Kingma and Welling 2014",
+    ),
+    "class-gaussian": Listed(
+        f"{_HERE}.class_gaussian:class_gaussian",
+        "Samples of a Gaussian for each class of the seeds.",
+        "none of the papers",
+    ),
+    "smoothing": Listed(
+        f"{_HERE}.smoothing:smoothing",
+        "Three shifted copies of each natural image.",
+        "none of the papers",
+    ),
     "jb-topk": Listed(
         f"{_HERE}.jb_topk:jb_topk",
         "PGD toward the classes that the substitute finds likeliest.",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gamekeeper.replay.honest import Own, habit, lens
+from gamekeeper.replay.honest import Own, habit
 from gamekeeper.replay.honest.coalitions import coalitions
 from gamekeeper.replay.honest.patches import hidden, patches
-from gamekeeper.replay.theft import Images
+from gamekeeper.replay.theft import Images, lens
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 4, 400)
@@ -144,3 +144,8 @@ def test_moving_and_turning_by_nothing_changes_nothing(shape: tuple[int, ...]) -
     assert np.array_equal(lens.cropped(images, none, none, none + 1), images)
     assert np.array_equal(lens.lit(images, none + 1, none), images)
     assert np.array_equal(lens.moved(images, none + 1, none)[:, 1:], images[:, :-1])
+    here = np.indices(images.shape[1:3])[None].repeat(3, axis=0)
+    assert np.array_equal(lens.warped(images, here), images)
+    by = np.array([0.25, -1.0, 1.75])
+    there = here - by[:, None, None, None]
+    assert np.array_equal(lens.warped(images, there), lens.moved(images, by, by))

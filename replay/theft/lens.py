@@ -54,6 +54,20 @@ def cropped(images: Images, top: Amounts, left: Amounts, size: Amounts) -> Image
     return _each(images, cut)
 
 
+def warped(images: Images, places: Amounts) -> Images:
+    """Take each pixel from another place: `places` `(n, 2, h, w)` are rows and columns there.
+
+    Places between pixels and outside are read as `moved` reads them.
+    """
+
+    def taken(image: NDArray[Any], i: int) -> NDArray[Any]:
+        channels = np.moveaxis(np.atleast_3d(image), 2, 0)
+        read = [ndimage.map_coordinates(c, places[i], order=1, mode="nearest") for c in channels]
+        return np.stack(read, axis=-1).reshape(image.shape)
+
+    return _each(images, taken)
+
+
 def lit(images: Images, gain: Amounts, more: Amounts) -> Images:
     """Multiply the light, and add to it."""
     return _each(images, lambda image, i: image * gain[i] + more[i])
