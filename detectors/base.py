@@ -142,15 +142,16 @@ class Fitted(NamedTuple):
     """An option on the scale of a detector's feature, so that no value is right for all.
 
     `gamekeeper calibrate` chooses it from benign accounts: `read` reduces one account's `(n, d)`
-    features to what is needed of them, `choose` makes the value of all accounts' readings (empty
+    features to what is needed of them (of a detector without a feature: its inputs, flattened,
+    with the answers as a last column), `choose` makes the value of all accounts' readings (empty
     for an account without the feature) and raises `ProfileError` where there is nothing to choose
     from. Until then the detector is built with `start`.
     """
 
     option: str
-    start: float
+    start: float | str
     read: Callable[[NDArray[np.float32]], NDArray[Any]]
-    choose: Callable[[Sequence[NDArray[Any]]], float]
+    choose: Callable[[Sequence[NDArray[Any]]], float | str]
 
 
 class Detector(ABC):

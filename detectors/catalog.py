@@ -14,12 +14,13 @@ from gamekeeper.detectors.prada import Prada
 from gamekeeper.detectors.prada_v1 import PradaV1
 from gamekeeper.detectors.rate import Rate
 from gamekeeper.detectors.similarity import Similarity
+from gamekeeper.detectors.spacing import Spacing
 from gamekeeper.detectors.steps import Steps
 from gamekeeper.schemas.errors import ProfileError
 
 DETECTORS: dict[str, type[Detector]] = {
     kind.name: kind
-    for kind in (Prada, PradaV1, Similarity, Likelihood, OutOfDistribution, Rate, Steps)
+    for kind in (Prada, PradaV1, Similarity, Likelihood, OutOfDistribution, Rate, Steps, Spacing)
 }
 
 FEATURES: tuple[str, ...] = tuple(sorted({kind.feature for kind in DETECTORS.values()} - {""}))

@@ -148,35 +148,52 @@ class FlatIndex:
             if i < j
         ]
 
-    def nearest(self, count: int) -> list[Near]:
-        """Find what may be nearest to each of the last `count` rows that is not the first.
+    def nearest(self, count: int, tail: int = 0) -> list[Near]:
+        """Find what may be nearest to each of the last `count` rows, where there is any.
 
-        Only where rows are forgotten in their order: `live` are those that a row is compared with.
+        Only where rows are forgotten in their order: `live` are those that a row is compared with,
+        of these the ones whose last `tail` values are its own.
         """
         rows = range(len(self) - count, len(self))
         if self._narrow:
-            return [self._nearest(row, SEVERAL) for row in rows if self.live(row)]
-        return self.near(count, self._span())
+            found = [self._nearest(row, self._alike(row, tail), SEVERAL) for row in rows]
+            return [each for each in found if each is not None]
+        near = self.near(count, self._span())
+        return [self._only(each, self._alike(each.row, tail)) for each in near] if tail else near
+
+    def _alike(self, row: int, tail: int) -> NDArray[np.bool_]:
+        """Say of the rows before one which are live and have the same last values."""
+        live, ends = self.live(row), self._vectors()[: row + 1, self._length - tail :]
+        alike = np.zeros(row, np.bool_)
+        alike[live.start :] = (ends[live.start : row] == ends[row]).all(axis=1)
+        return alike
+
+    def _only(self, near: Near, alike: NDArray[np.bool_]) -> Near:
+        kept = alike[near.others]
+        return Near(near.row, near.others[kept], near.lower[kept], near.upper[kept])
 
     def live(self, row: int) -> range:
         """Give the rows before this one that were not forgotten when it came."""
         until = self._about["until"][:row]
         return range(int(np.searchsorted(until, self._about["query"][row])), row)
 
-    def _nearest(self, row: int, most: int) -> Near:
-        live, squares = self.live(row), self._about["square"]
+    def _nearest(self, row: int, alike: NDArray[np.bool_], most: int) -> Near | None:
+        count, squares = int(np.count_nonzero(alike)), self._about["square"]
+        if not count:
+            return None
         here: Any = faiss.SearchParameters()
-        selector = faiss.IDSelectorRange(live.start, live.stop)  # FAISS holds no reference to it
+        bits = np.packbits(alike, bitorder="little")
+        # FAISS holds no reference to either.
+        selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
         here.sel = selector
         query = self._vectors()[row : row + 1].astype(np.float32)
-        most = min(most, len(live))
         with _one_thread():
-            [found], [others] = self._index.search(query, most, params=here)
+            [found], [others] = self._index.search(query, min(most, count), params=here)
         share, floor = self._errors()
         errors = share * (squares[row] + squares[others]) + floor
         lower, upper = found - errors, found + errors
-        if most < len(live) and lower.max() <= upper.min() * (1 + SLACK):
-            return self._nearest(row, len(live))  # as many are at one distance: any may be nearest
+        if most < count and lower.max() <= upper.min() * (1 + SLACK):
+            return self._nearest(row, alike, count)  # as many are at one distance
         order = np.argsort(others)
         return Near(row, others[order], lower[order], upper[order])
 

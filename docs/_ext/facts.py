@@ -14,7 +14,7 @@ from typing import Any
 
 from contracts import alerts, columns, message, metrics, sink_metrics, views
 from gamekeeper import detectors, replay, schemas, stream
-from gamekeeper.detectors.catalog import DETECTORS, build
+from gamekeeper.detectors.catalog import DETECTORS, FITTED, build
 from gamekeeper.detectors.engine import Policy
 from gamekeeper.replay.honest import FAMILIES, HABITS
 from gamekeeper.replay.theft.attacks import ATTACKS
@@ -87,7 +87,9 @@ def policy() -> str:
 
 
 def _threshold(name: str) -> str:
-    needed = {option: 1.0 for option in _options(name) if _has_to_be_given(name, option)}
+    needed = {
+        option: FITTED[name].start for option in _options(name) if _has_to_be_given(name, option)
+    }
     threshold = build(name, needed).threshold
     return "none: calibrated" if math.isnan(threshold) else code(threshold)
 

@@ -27,10 +27,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "prada-v1": {"growths": 40},
     "similarity": {"history": 60, "reserve": 12, "keep": 2},
     "steps": {"window": 100, "history": 150, "megabytes": 1},
+    "spacing": {"window": 60, "history": 150, "megabytes": 1},
 }
-NEEDED: dict[str, dict[str, Any]] = {"similarity": {"delta": 2.0}, "ood": {"cut": 0.025}}
+NEEDED: dict[str, dict[str, Any]] = {
+    "similarity": {"delta": 2.0},
+    "ood": {"cut": 0.025},
+    "spacing": {"usual": "2.38,-0.13,0.21"},
+}
 """Options that have no default; 2.0 lies between the attack's steps and the digits' distances, and
-0.025 above most digits' roughness."""
+0.025 above most digits' roughness; `usual` are the digits' distances."""
 CASES = [
     *(pytest.param(name, {}, id=name) for name in DETECTORS),
     *(pytest.param(name, SMALL[name], id=f"{name}-small") for name in DETECTORS if name in SMALL),

@@ -23,7 +23,7 @@ from gamekeeper.replay.tune.calibration.fitting import fill, read
 from gamekeeper.replay.tune.calibration.start import SECRET
 from gamekeeper.schemas.errors import TraceError
 
-COMBINED: Final = ("prada", *FITTED)
+COMBINED: Final = ("prada", *(name for name in FITTED if DETECTORS[name].feature))
 """The detectors of a profile with networks, which share its alpha."""
 PAPERS: Final = (
     DetectorProfile(detector="prada", options={"mode": "paper"}),
@@ -59,7 +59,7 @@ def label(detector: DetectorProfile) -> str:
 
 def watch(queries: Queries, accounts: Rows) -> dict[str, DetectorProfile]:
     """Choose the detectors, and from honest `(accounts, life)` rows what is fitted to networks."""
-    readings = [read(tuple(FITTED), (), queries.batches(rows)) for rows in accounts]
+    readings = [read(COMBINED[1:], (), queries.batches(rows)) for rows in accounts]
     detectors = [DetectorProfile(detector=name, options=_known(name)) for name in COMBINED]
     chosen = [fill(each, readings) if each.detector in FITTED else each for each in detectors]
     return {label(each): each for each in (chosen[0], *PAPERS, *chosen[1:], BESIDE)}

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gamekeeper.detectors.base import Batch, Featurizer
 from gamekeeper.detectors.catalog import DETECTORS, FITTED
 from gamekeeper.detectors.engine import DetectorProfile, Profile, resolve, with_features
+from gamekeeper.detectors.vectors import finite
 from gamekeeper.replay.traces import Life, TraceStore
 from gamekeeper.replay.tune.calibration.maxima import first_queries
 from gamekeeper.replay.tune.evaluation import BATCH, Shard, shard
@@ -91,15 +92,22 @@ def read(
 ) -> Readings:
     """Read for the detectors named what their options are chosen from, of one account's queries.
 
-    `(0,)` where the account has no such feature.
+    `(0,)` where the account has no such feature; what is not of the first query's length is
+    passed over.
     """
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     for batch in batches:
-        features = with_features(featurizers, batch).features
+        features = {"": _answered(batch), **with_features(featurizers, batch).features}
         for name, found in parts.items():
-            if DETECTORS[name].feature in features:
-                found.append(features[DETECTORS[name].feature])
+            part = features.get(DETECTORS[name].feature)
+            if part is not None and part.shape[1:] == (found or [part])[0].shape[1:]:
+                found.append(part)
     return {
         name: FITTED[name].read(np.concatenate(found)) if found else np.empty(0)
         for name, found in parts.items()
     }
+
+
+def _answered(batch: Batch) -> NDArray[np.float32]:
+    """Lay out inputs and answers `(n, d + 1)`, for a detector that reads no feature."""
+    return np.column_stack([finite(batch.inputs.reshape(len(batch), -1)), batch.labels])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +67,12 @@ def lacks_density(detectors: Sequence[str]) -> bool:
     >>> lacks_density(["prada", "likelihood"]), lacks_density(["similarity", "likelihood"])
     (True, False)
     """
-    return {DETECTORS[name].feature for name in detectors if name in FITTED} == {LIKELIHOOD}
+    return _features(detectors) == {LIKELIHOOD}
+
+
+def _features(detectors: Iterable[str]) -> set[str]:
+    """Name the features that an option of these detectors is fitted to; inputs are none."""
+    return {DETECTORS[name].feature for name in detectors if name in FITTED} - {""}
 
 
 def _without_networks(profile: Path | None, detectors: Sequence[str]) -> Profile:
@@ -85,11 +90,10 @@ def _without_networks(profile: Path | None, detectors: Sequence[str]) -> Profile
 
 def _with_networks(networks: Path, detectors: Sequence[str], out: Path) -> Profile:
     chosen = detectors or ("prada", *_served(networks))
-    features = {DETECTORS[name].feature for name in chosen if name in FITTED}
     return Profile(
         name=out.stem,
         detectors=tuple(DetectorProfile(detector=name) for name in chosen),
-        networks=adopt(networks, out, features),
+        networks=adopt(networks, out, _features(chosen)),
     )
 
 
@@ -111,7 +115,10 @@ def _begin(each: DetectorProfile) -> DetectorProfile:
 def _served(networks: Path) -> list[str]:
     """Name the detectors whose network is in the folder; `ProfileError` where there is none."""
     served = [
-        name for name in FITTED if (networks / f"{DETECTORS[name].feature}.safetensors").is_file()
+        name
+        for name in FITTED
+        for feature in _features([name])
+        if (networks / f"{feature}.safetensors").is_file()
     ]
     if not served:
         raise ProfileError(f"{networks}: holds no network; `gamekeeper train` makes them")

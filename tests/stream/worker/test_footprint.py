@@ -28,6 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ood": {"cut": 0.0},
     "rate": {},
     "steps": {"history": 10_000},
+    "spacing": {"usual": "0,0,1", "history": 10_000},
 }
 FEATURES = {"embedding": 64, "log_likelihood": 1, "ood": 1}
 OF_AN_INDEX = 300
@@ -58,7 +59,7 @@ def feed(engine: Engine, store: Store, accounts: range, events: int, shape: tupl
             assert list(entry.rows())  # what waits to be written is handed out
             offset += 1
         store.evict()
-    kept = {"similarity": 4 * FEATURES["embedding"], "steps": shape[1]}
+    kept = {"similarity": 4 * FEATURES["embedding"], "steps": shape[1], "spacing": shape[1] + 8}
     sizes = [kept.get(each.detector, 0) for each in engine.profile.detectors]
     indexes = [events * shape[0] * size + OF_AN_INDEX for size in sizes if size]
     return len(accounts) * sum(indexes)
