@@ -33,7 +33,7 @@ def profile(**options: object) -> Profile:
     detectors = (
         DetectorProfile(detector="prada", options={"window": 120, "growths": 16, **options}),
         DetectorProfile(detector="prada-v1", options={"growths": 16}),
-        DetectorProfile(detector="steps", options={"window": 100}),
+        DetectorProfile(detector="steps", options={"window": 100, "history": 100}),
     )
     return resolve(Profile(name="test", detectors=detectors))
 
