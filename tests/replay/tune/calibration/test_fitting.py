@@ -25,6 +25,8 @@ from gamekeeper.detectors.vectors.spacing import PAIRS
 from gamekeeper.replay.cli.calibrate import calibrate
 from gamekeeper.replay.cli.evaluate import evaluate
 from gamekeeper.replay.cli.profile import profile
+from gamekeeper.replay.traces import SAMPLE
+from gamekeeper.replay.tune.evaluation import evaluate as replay
 from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tables import QUERIES, many_query_rows, write_parquet
@@ -323,3 +325,20 @@ def test_what_is_wrong_with_networks_is_said(trace: Path, networks: Path, tmp_pa
     (tmp_path / "a.embedding.safetensors").unlink()
     gone = run(profile, "verify", tmp_path / "a.json", trace)
     assert "lie beside it" in str(gone.exception)
+
+
+def test_spacing_is_fitted_to_inputs_without_networks(tmp_path: Path) -> None:
+    """To what the calibration's accounts sent; the sample's five thieves are then flagged."""
+    thieves = ("jb-self", "jb-topk", "papernot", "t-rnd", "tramer")
+    without = [text for kind in thieves for text in ("--exclude-kind", kind)]
+    out = tmp_path / "mine.json"
+    common = ("--alpha", "0.3", "--life", "300", "--detector", "spacing", "--jobs", "1")
+    done = run(calibrate, SAMPLE, "--out", out, *common, *without)
+    assert done.exit_code == 0, done.output
+    [found] = load_profile(out).detectors
+    start, slope, deviation = map(float, found.options["usual"].split(","))
+    assert start > 0 > slope
+    assert 0 < deviation < 1
+    lives = replay([SAMPLE], tmp_path / "o", load_profile(out))
+    caught = {each.life.kind for each in lives if each.tallies[0].detection is not None}
+    assert caught >= set(thieves)
