@@ -264,7 +264,7 @@ class Similarity(Detector):
 
     def horizon(self) -> dict[str, int]:
         """Say up to which position each memory is forgotten."""
-        return {log: position.start for log, position in self._history.positions().items()}
+        return self._history.horizon()
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where header or segments do not fit."""

@@ -81,7 +81,7 @@ class _Remembered:
             part = slice(at, at + BATCH)
             index = self.history.add(queries[part], vectors[part]).among
             count = len(queries[part])
-            near = {each.row: each for each in index.nearest(count, LABEL) if len(each.others)}
+            near = {each.row: each for each in index.nearest(count, LABEL)}
             for row in range(len(index) - count, len(index)):
                 if row not in near:
                     yield None
@@ -131,8 +131,8 @@ def _parsed(usual: str) -> tuple[float, float, float]:
 class Spacing(Detector):
     """How far the latest distances to nearest queries lie from usual ones, 0 upwards.
 
-    With d the distance (Euclidean) of a query to the nearest of m remembered ones that have its
-    answer, `usual` = (a, b, s) and z = (log d - a - b log m) / s, of at most three deviations, the
+    With d the distance (Euclidean) of a query to the nearest that has its answer, of m remembered,
+    `usual` = (a, b, s) and z = (log d - a - b log m) / s, of at most three deviations, the
     statistic is |sum of z| / sqrt(window) over the latest `window` different queries.
 
     Its limits. It says that data are spaced otherwise, not why: another camera, frames and crops
@@ -264,8 +264,7 @@ class Spacing(Detector):
 
     def horizon(self) -> dict[str, int]:
         """Say up to which position inputs are forgotten."""
-        positions = self._remembered.history.positions()
-        return {log: position.start for log, position in positions.items()}
+        return self._remembered.history.horizon()
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where header or segments do not fit."""

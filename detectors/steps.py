@@ -230,7 +230,7 @@ class Steps(Detector):
 
     def horizon(self) -> dict[str, int]:
         """Say up to which position inputs are forgotten."""
-        return {log: position.start for log, position in self._history.positions().items()}
+        return self._history.horizon()
 
     def load(self, header: bytes, segments: Sequence[Segment]) -> None:
         """Restore a fresh detector; raises `StateError` where header or segments do not fit."""

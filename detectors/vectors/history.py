@@ -203,6 +203,10 @@ class VectorHistory:
         """Give each log's position."""
         return {log.name: log.position for log in self.logs}
 
+    def horizon(self) -> dict[str, int]:
+        """Say up to which position each log's vectors are forgotten."""
+        return {log.name: log.position.start for log in self.logs}
+
     def load(self, positions: Sequence[Position], segments: Sequence[Segment]) -> None:
         """Restore from the logs' positions and live segments; raises `StateError`."""
         self.clear()

@@ -159,7 +159,10 @@ class FlatIndex:
             found = [self._nearest(row, self._alike(row, tail), SEVERAL) for row in rows]
             return [each for each in found if each is not None]
         near = self.near(count, self._span())
-        return [self._only(each, self._alike(each.row, tail)) for each in near] if tail else near
+        if not tail:
+            return near
+        only = [self._only(each, self._alike(each.row, tail)) for each in near]
+        return [each for each in only if len(each.others)]
 
     def _alike(self, row: int, tail: int) -> NDArray[np.bool_]:
         """Say of the rows before one which are live and have the same last values."""

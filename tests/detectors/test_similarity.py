@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-from hashlib import blake2b
-from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from gamekeeper.detectors.base import Batch, Segment
 from gamekeeper.detectors.catalog import build
 from gamekeeper.detectors.engine import (
     Arrival,
@@ -27,85 +21,12 @@ from gamekeeper.detectors.engine import (
 )
 from gamekeeper.detectors.engine.policy import judge
 from gamekeeper.detectors.similarity import Similarity
-from gamekeeper.schemas.errors import ProfileError, StateError
+from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tensor import Tensor
+from support.pairs import RULES, batch, clusters, feed, memories, obvious
 
-Vectors = NDArray[np.float32]
-RULES = ["nearest", "all"]
 each_rule = pytest.mark.parametrize("rule", RULES)
-
-
-def kept(query: int, share: int, secret: int) -> bool:
-    """Say whether a query is one of `share` that pass on."""
-    key = blake2b(str(secret).encode()).digest()
-    hashed = blake2b(query.to_bytes(8, "little"), key=key, digest_size=8).digest()
-    return int.from_bytes(hashed, "little") % share == 0
-
-
-def memories(
-    n: int, history: int, reserve: int = 400, keep: int = 4, secret: int = 0
-) -> list[list[list[int]]]:
-    """List which queries each memory holds when each of `n` queries arrives."""
-    held: list[list[int]] = [[], [], [], [], []]
-    before = []
-    for query in range(n):
-        before.append([list(each) for each in held])
-        held[0].append(query)
-        for level, most in enumerate([history, *[reserve] * 4]):
-            if len(held[level]) > most:
-                oldest = held[level].pop(0)
-                if level < 4 and kept(oldest, keep ** (level + 1), secret):
-                    held[level + 1].append(oldest)
-    return before
-
-
-def obvious(
-    vectors: Vectors, rule: str, delta: float, history: int = 10**6, **bounds: int
-) -> tuple[list[float], list[tuple[int, int, float]]]:
-    """Count pairs by comparing every query with each that any memory holds."""
-    counts, pairs = [], []
-    for i, held in enumerate(memories(len(vectors), history, **bounds)):
-        found = []
-        for j in sorted(chain(*held)):
-            difference = vectors[i].astype(np.float64) - vectors[j].astype(np.float64)
-            distance = float(np.sqrt((difference**2).sum()))
-            if distance < delta:
-                found.append((distance, j))
-        if found and rule == "nearest":
-            found = [min(found)]
-        pairs += [(i, j, distance) for distance, j in found]
-        counts.append(float(len(pairs)))
-    return counts, pairs
-
-
-def batch(first: int, vectors: NDArray[Any] | None, n: int = 0) -> Batch:
-    """Make queries that matter by their vectors only."""
-    n = n if vectors is None else len(vectors)
-    features = {} if vectors is None else {"embedding": vectors}
-    return Batch(first, np.zeros((n, 1)), np.zeros(n, np.int64), features=features)
-
-
-def feed(detector: Similarity, vectors: Vectors, size: int) -> tuple[list[float], list[Any]]:
-    """Feed in batches; give statistics and the pairs that the evidence names, each once."""
-    counts, pairs = [], []
-    for at in range(0, len(vectors), size):
-        counts += detector.update(batch(at, vectors[at : at + size])).tolist()
-        for row in range(len(vectors[at : at + size])):
-            for pair in detector.evidence(row)["latest"]:
-                named = (pair["query"], pair["earlier"], pair["distance"])
-                if named[0] == at + row:
-                    pairs.append(named)
-    return counts, pairs
-
-
-def clusters(seed: int, n: int = 300, d: int = 24, spread: float = 0.05) -> Vectors:
-    """Draw vectors around fewer centres, far from the origin, with repeats among them."""
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(0, 1, (n // 3, d)) + 5
-    vectors = centres[rng.integers(0, len(centres), n)] + rng.normal(0, spread, (n, d))
-    vectors[rng.integers(0, n, n // 10)] = vectors[rng.integers(0, n, n // 10)]
-    return vectors.astype(np.float32)
 
 
 @each_rule
@@ -207,36 +128,6 @@ def test_repeats_are_pairs(rule: str, last: float):
     assert earliest == {"query": 499, "earlier": 0 if rule == "nearest" else 498, "distance": 0.0}
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    seed=st.integers(0, 5),
-    cuts=st.sets(st.integers(1, 299), max_size=10),
-    rule=st.sampled_from(RULES),
-    bounds=st.sampled_from([(25, 6, 2), (25, 0, 4), (60, 30, 1), (150, 400, 4), (1000, 400, 4)]),
-    secret=st.integers(0, 2**64 - 1),
-    delta=st.floats(1e-3, 1.0),
-)
-def test_any_batches_and_restores_are_the_same(
-    seed: int, cuts: set[int], rule: str, bounds: tuple[int, int, int], secret: int, delta: float
-):
-    """Statistics and evidence of any cuts, restored at each, are those of the obvious loop."""
-    vectors = clusters(seed)
-    kept = {**dict(zip(("history", "reserve", "keep"), bounds, strict=True)), "secret": secret}
-    counts, pairs = obvious(vectors, rule, delta, **kept)
-    options = {"pairs": rule, "delta": delta, **kept}
-    detector, segments, found = build("similarity", options), list[Segment](), list[float]()
-    for start, stop in pairwise([0, *sorted(cuts), 300]):
-        found += detector.update(batch(start, vectors[start:stop])).tolist()
-        latest = detector.evidence(stop - start - 1)["latest"]
-        before = [pair for pair in pairs if pair[0] < stop][-10:]
-        assert [tuple(pair.values()) for pair in latest] == before
-        segments += detector.drain()
-        segments = [s for s in segments if s.end > detector.horizon()[s.log]]
-        header, detector = detector.header(), build("similarity", options)
-        detector.load(header, segments)
-    assert found == counts
-
-
 def test_queries_without_vectors_leave_the_statistic():
     """NaN before the first vector, then the last number; query indices go on."""
     detector = Similarity(delta=0.5)
@@ -262,69 +153,6 @@ def test_vectors_of_two_lengths_are_compared_with_their_like():
     header = [detector.drain(), detector.header()]
     restored.load(header[1], header[0])
     assert restored.update(batch(40, np.zeros((1, 39), np.float32))).tolist() == [11]
-
-
-def test_megabytes_bound_the_state():
-    """Long vectors push out old ones before there are `history` of them."""
-    detector = Similarity(delta=1.0, megabytes=1, reserve=0)
-    vectors = np.random.default_rng(0).normal(0, 1, (40, 30_000)).astype(np.float32)
-    detector.update(batch(0, vectors))
-    assert detector.evidence(39)["remembered"] == 2**20 // (30_000 * 4)
-    assert sum(len(s.data) for s in detector.drain()) <= detector.limit()
-    again = np.concatenate([vectors[-1:], vectors[:1]])
-    assert detector.update(batch(40, again)).tolist() == [1.0, 1.0]
-
-
-def test_bytes_bound_the_reserves():
-    """Vectors of many lengths stay within the limit, in the reserves as in the history."""
-    rng = np.random.default_rng(0)
-    options = {"delta": 1.0, "megabytes": 1, "history": 100, "reserve": 50, "keep": 2}
-    detector, segments, at = Similarity(**options), list[Segment](), 0
-    for length in rng.permutation(np.repeat([500, 20_000, 3, 90_000], 30)).tolist():
-        detector.update(batch(at, rng.normal(0, 1, (3, length)).astype(np.float32)))
-        at += 3
-        segments += detector.drain()
-        segments = [s for s in segments if s.end > detector.horizon()[s.log]]
-        assert sum(len(s.data) for s in segments) + len(detector.header()) <= detector.limit()
-    assert 2 < detector.evidence(0)["reserve"] < 100
-    restored = Similarity(**options)
-    restored.load(detector.header(), segments)
-    again = rng.normal(0, 1, (3, 500)).astype(np.float32)
-    assert restored.update(batch(at, again)).tolist() == detector.update(batch(at, again)).tolist()
-    assert restored.evidence(2) == detector.evidence(2)
-
-
-@pytest.mark.parametrize("bounds", [{}, {"history": 20, "reserve": 8, "keep": 2}])
-def test_what_a_crash_left_beyond_the_header_is_ignored(bounds: dict[str, Any]):
-    """Segments of the lost batch are there when the header is older; the re-run is the same."""
-    vectors = clusters(3)
-    detector = Similarity(delta=0.35, **bounds)
-    detector.update(batch(0, vectors[:100]))
-    segments, header = detector.drain(), detector.header()
-    expected = detector.update(batch(100, vectors[100:]))
-    segments += detector.drain()
-    assert len({segment.log for segment in segments}) == (5 if bounds else 1)
-    restored = Similarity(delta=0.35, **bounds)
-    restored.load(header, segments)
-    assert np.array_equal(restored.update(batch(100, vectors[100:])), expected)
-    assert restored.evidence(199) == detector.evidence(199)
-
-
-def test_state_that_does_not_fit_is_refused():
-    """Missing and damaged segments and other options are errors; the secret is in none."""
-    vectors = clusters(3)
-    detector = Similarity(delta=0.35)
-    detector.update(batch(0, vectors[:100]))
-    segments, header = detector.drain(), detector.header()
-    with pytest.raises(StateError, match="100 are missing"):
-        Similarity(delta=0.35).load(header, [])
-    with pytest.raises(StateError, match="damaged"):
-        Similarity(delta=0.35).load(header, [Segment("vectors", 1, b"\x01\x00\x00\x00abc")])
-    with pytest.raises(StateError, match="options"):
-        Similarity(delta=0.36).load(header, segments)
-    with pytest.raises(StateError, match="options") as raised:
-        Similarity(delta=0.35, secret=987654321).load(header, segments)
-    assert "987654321" not in str(raised.value)
 
 
 def test_the_alarm_is_at_the_fiftieth_pair():

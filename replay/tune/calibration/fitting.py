@@ -97,9 +97,10 @@ def read(
     """
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     for batch in batches:
-        features = {"": _answered(batch), **with_features(featurizers, batch).features}
+        features = with_features(featurizers, batch).features
         for name, found in parts.items():
-            part = features.get(DETECTORS[name].feature)
+            feature = DETECTORS[name].feature
+            part = features.get(feature) if feature else _answered(batch)
             if part is not None and part.shape[1:] == (found or [part])[0].shape[1:]:
                 found.append(part)
     return {
