@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -79,7 +79,7 @@ def limits_of(promise: Mapping[str, Any]) -> Limits | None:
         return None
     if not told.alpha or not told.life or told.alpha < 0 or told.life < 0:
         return None
-    first = min(_SURE, max(told.alpha, *(told.held_out_interval or ())))
+    first = min(_SURE, max(told.alpha, *(told.held_out_interval or (0.0,))))
     if told.beyond_interval is None:
         return Limits(told.life, first)
     later = -math.expm1(-told.beyond_interval[1] * told.life / _MILLION)
@@ -172,18 +172,23 @@ def _gains(shares: Floats, alarmed: NDArray[np.bool_]) -> Floats:
     return np.where(alarmed, np.log(bets / shares), np.log((1 - bets) / (1 - shares)))
 
 
-class Change(NamedTuple):
-    """The promise was suspended at a time (us), or held again, for this drift."""
+class Period(NamedTuple):
+    """A time (us) in which the promise held or was suspended; `worst` spoke most against it.
 
-    time: int
+    `ended` is None where it goes on.
+    """
+
+    begun: int
+    ended: int | None
     suspended: bool
-    drift: Drift
+    worst: Drift
 
 
-def changes(known: Sequence[Life], limits: Limits) -> Iterator[Change]:
-    """Go through lives and their alarms in the order of time; give each change of the standing.
+def periods(known: Iterable[Life], limits: Limits) -> list[Period]:
+    """Go through lives and their alarms in the order of time; give the periods that they make.
 
-    Only an alarm suspends, and only a life that begins resumes: the others change nothing.
+    Only an alarm adds to the evidence, and only a life that begins takes from it: while the promise
+    holds, the others need not be weighed.
     """
     order = sorted(known, key=lambda life: (life.begun, life.number))
     events = [(life.begun, False, at) for at, life in enumerate(order)]
@@ -191,14 +196,24 @@ def changes(known: Sequence[Life], limits: Limits) -> Iterator[Change]:
         (life.alarmed, True, at) for at, life in enumerate(order) if life.alarmed is not None
     ]
     so_far: list[Life] = []
-    suspended = False
+    made: list[Period] = []
     for time, alarm, at in sorted(events):
         if alarm:
             so_far[at] = order[at]
         else:
             so_far.append(order[at]._replace(alarmed=None, kind=""))
-        if alarm != suspended:
-            found = drift(so_far[-WINDOW:], limits)
-            if found.suspends(suspended=suspended) != suspended:
-                suspended = not suspended
-                yield Change(time, suspended, found)
+        if not made:
+            made.append(Period(time, None, suspended=False, worst=Drift()))
+        if alarm or made[-1].suspended:
+            _go_on(made, time, drift(so_far[-WINDOW:], limits))
+    return made
+
+
+def _go_on(made: list[Period], time: int, found: Drift) -> None:
+    """Let the last period go on with what was found at a time, or end it and begin the next."""
+    last = made[-1]
+    if found.suspends(suspended=last.suspended) != last.suspended:
+        made[-1] = last._replace(ended=time)
+        made.append(Period(time, None, not last.suspended, found))
+    elif found.evidence > last.worst.evidence:
+        made[-1] = last._replace(worst=found)

@@ -16,7 +16,7 @@ from gamekeeper.schemas import columns as table_columns
 from gamekeeper.schemas.jsonschema import generate
 from gamekeeper.schemas.tables import TABLES
 from gamekeeper.stream.sink.health import Metrics as SinkMetrics
-from gamekeeper.stream.worker.metrics import Metrics
+from gamekeeper.stream.worker.metrics import Metrics, PromiseStanding
 from prose import code, notes, table
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +80,7 @@ def metrics() -> str:
     worker = Metrics()
     worker.watch_lag(lambda: {0: 0})
     worker.watch_profiles(lambda: {0: ""})
+    worker.watch_promises(lambda: [PromiseStanding("", "", 0, {"theft": 0}, suspended=False)])
     return _metrics(worker)
 
 

@@ -22,19 +22,21 @@ is a prefix of it:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from gamekeeper.detectors.base import Segment
-from gamekeeper.detectors.engine import Account, Key, Profile, Source
+from gamekeeper.detectors.engine import Account, Key, Outcome, Profile, Source
 from gamekeeper.schemas.errors import StateError
 from gamekeeper.stream.worker.changelog import Stored, Tenure
 from gamekeeper.stream.worker.footprint import footprint
+from gamekeeper.stream.worker.noting import note
 from gamekeeper.stream.worker.row_codec import (
     CODEC,
     Get,
     Header,
+    Noted,
     Range,
     Row,
     decode_header,
@@ -74,11 +76,12 @@ class Entry:
     """One hot account: its live state, and what of it is stored where.
 
     `bytes` is what it held in memory when it was last weighed, `profile` the hash of the one that
-    judges it.
+    judges it, and `noted` what it has done since, where that profile makes a promise.
     """
 
     __slots__ = (
         "_logs",
+        "_promised",
         "_seen",
         "_setups",
         "_tenure",
@@ -88,6 +91,7 @@ class Entry:
         "account",
         "bytes",
         "key",
+        "noted",
         "offset",
         "partition",
         "profile",
@@ -99,6 +103,8 @@ class Entry:
         self._tenure = tenure
         self.account = Account(profile)
         self.profile = profile.hash
+        self.noted: Noted | None = None
+        self._promised = profile.promise.alpha is not None
         self.topic = source.topic
         self.partition = source.partition
         self.offset = -1
@@ -125,6 +131,7 @@ class Entry:
             if header.partition != self.partition:
                 return
             self.account.load(header.account, list(self._segments(header.ranges, get)))
+            self.noted = header.noted
             for each in header.ranges:
                 if each.detector in self.account.lost:
                     self._abandon(each, get)
@@ -187,6 +194,12 @@ class Entry:
             yield Row("delete", partition, key, None, writer)
         self._useless = []
 
+    def note(self, outcomes: Sequence[Outcome]) -> None:
+        """Note what events have led to, for the promise that the profile makes."""
+        if self._promised:
+            for outcome in outcomes:
+                self.noted = note(self.noted, self.profile, outcome)
+
     def weigh(self) -> None:
         """Measure what the account holds in memory, unless it has hardly changed since.
 
@@ -208,7 +221,8 @@ class Entry:
         ]
         account = self.account.header()
         life = self._tenure.life
-        return Header(CODEC, self.topic, self.partition, self.offset, ranges, account, life)
+        noted = self.noted if self._promised else None
+        return Header(CODEC, self.topic, self.partition, self.offset, ranges, account, life, noted)
 
     def _forgotten(self) -> Iterator[tuple[bytes, int]]:
         """Take forgotten rows out of the live ranges; give their keys and epochs."""

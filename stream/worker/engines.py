@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gamekeeper.detectors.base import Featurizer
 from gamekeeper.detectors.engine import Account, Engine, Key, Source, patience
@@ -49,6 +50,11 @@ class Engines:
     def __contains__(self, profile: str) -> bool:
         """Say whether there is an engine of a profile."""
         return profile in self._engines
+
+    def promises(self) -> dict[str, dict[str, Any]]:
+        """Give what the profiles promise that rule what comes, by their hashes."""
+        latest = {rulings.latest for rulings in self.rulings.values()} & self._engines.keys()
+        return {each: self._engines[each].profile.promise.content for each in latest}
 
     def add(self, profile: str, engine: Engine) -> None:
         """Take in the engine of a profile."""

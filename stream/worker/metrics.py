@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -24,6 +25,16 @@ LATENCY_BUCKETS = (
     *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0),
 )
 BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+
+
+class PromiseStanding(NamedTuple):
+    """How a profile's promise stands for a model: what alarmed is by kind, of the latest lives."""
+
+    model: str
+    profile: str
+    lives: int
+    alarmed: Mapping[str, int]
+    suspended: bool
 
 
 class Metrics:
@@ -140,6 +151,10 @@ class Metrics:
         """Show what rules; `read` gives each partition's profile whenever it is asked for."""
         self.registry.register(_Profiles(read))
 
+    def watch_promises(self, read: Callable[[], Sequence[PromiseStanding]]) -> None:
+        """Show how promises stand; `read` gives it whenever it is asked for."""
+        self.registry.register(_Promises(read))
+
     def text(self) -> bytes:
         """Give all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
@@ -177,3 +192,36 @@ class _Profiles(Collector):
         for partition, profile in self._read().items():
             family.add_metric([str(partition)], {"profile": profile})
         yield family
+
+
+class _Promises(Collector):
+    """How the promises stand, read when Prometheus asks."""
+
+    def __init__(self, read: Callable[[], Sequence[PromiseStanding]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        names = ["model", "profile"]
+        lives = GaugeMetricFamily(
+            "gamekeeper_promise_lives",
+            "Lives of this worker's accounts that are held against the profile's promise, the "
+            "latest thousand at most: an account is counted again after each promised life.",
+            labels=names,
+        )
+        alarmed = GaugeMetricFamily(
+            "gamekeeper_promise_lives_alarmed",
+            "Those of them in which the account's first finding was opened, by its kind.",
+            labels=[*names, "kind"],
+        )
+        suspended = GaugeMetricFamily(
+            "gamekeeper_promise_suspended",
+            "1 while so many of these have alarmed that the profile's promise is suspended, else "
+            "0. Verdicts go on as they are. No sample where nothing is promised.",
+            labels=names,
+        )
+        for each in self._read():
+            lives.add_metric([each.model, each.profile], each.lives)
+            suspended.add_metric([each.model, each.profile], each.suspended)
+            for kind, count in each.alarmed.items():
+                alarmed.add_metric([each.model, each.profile, kind], count)
+        yield from (lives, alarmed, suspended)

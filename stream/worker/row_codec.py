@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from gamekeeper.detectors.base import Segment
+from gamekeeper.detectors.drift import Judged
 from gamekeeper.detectors.engine import Key
 from gamekeeper.stream.worker.changelog import Stored
 
@@ -63,10 +64,22 @@ class Range(msgspec.Struct, array_like=True):
             yield row, found.epoch
 
 
+class Noted(NamedTuple):
+    """What an account has done since the profile of this hash began to judge it.
+
+    `first` is the index of the first query that it judged, among all that the account sent.
+    """
+
+    profile: str
+    first: int
+    judged: Judged
+
+
 class Header(msgspec.Struct, array_like=True):
     """The header row: `offset` is the last one of the source partition that was applied.
 
-    `life` is the topic's, in which the offset counts; earlier builds knew of none.
+    `life` is the topic's, in which the offset counts; earlier builds knew of none. `noted` is None
+    where the profile promises nothing, and of earlier builds.
     """
 
     codec: int
@@ -76,6 +89,7 @@ class Header(msgspec.Struct, array_like=True):
     ranges: list[Range]
     account: bytes
     life: int = 0
+    noted: Noted | None = None
 
 
 class Piece(msgspec.Struct, array_like=True):

@@ -155,7 +155,7 @@ class Scorer:
             return None
         scored = Scored(outcomes=[slices.outcome()])
         scored.verdicts = _encoded(scored.outcomes)
-        scored.rows = self._rows(key, item.arrival)
+        scored.rows = self._rows(key, item.arrival, scored.outcomes)
         return scored
 
     def clear(self) -> None:
@@ -220,15 +220,20 @@ class Scorer:
         for engine, items in self._ruled(chain.from_iterable(accounts.values())):
             scored.outcomes += engine.process([item.arrival for item in items])
         scored.verdicts = _encoded(scored.outcomes)
+        found: dict[Key, list[Outcome]] = {}
+        for outcome in scored.outcomes:
+            event = outcome.arrival.event
+            found.setdefault((event.account, event.model), []).append(outcome)
         for key, items in accounts.items():
-            scored.rows += self._rows(key, items[-1].arrival)
+            scored.rows += self._rows(key, items[-1].arrival, found[key])
         return scored
 
-    def _rows(self, key: Key, last: Arrival) -> list[Row]:
+    def _rows(self, key: Key, last: Arrival, outcomes: list[Outcome]) -> list[Row]:
         if not self.watches(last):
             return []
         entry = self._store.hot(key)
         entry.offset = last.source.offset
+        entry.note(outcomes)
         return list(entry.rows())
 
     def _isolate(self, accounts: dict[Key, list[Item]]) -> Scored:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from gamekeeper.detectors.engine import Key, Source
 from gamekeeper.stream.worker.account_rows import Entry
 from gamekeeper.stream.worker.changelog import Tenure
 from gamekeeper.stream.worker.engines import Engines
-from gamekeeper.stream.worker.row_codec import Get, header_key
+from gamekeeper.stream.worker.row_codec import Get, Noted, header_key
 
 
 class Store:
@@ -81,6 +81,11 @@ class Store:
     def hot(self, key: Key) -> Entry:
         """Give an account that is hot."""
         return self._entries[key]
+
+    def noted(self, keys: Iterable[Key]) -> list[tuple[Key, Noted]]:
+        """Give what is noted of those of some accounts that are hot."""
+        entries = (self._entries.get(key) for key in dict.fromkeys(keys))
+        return [(each.key, each.noted) for each in entries if each is not None and each.noted]
 
     def forget(self, key: Key) -> None:
         """Drop a hot account whose live state is not to be trusted; its rows stay."""

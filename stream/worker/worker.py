@@ -33,6 +33,7 @@ from gamekeeper.stream.worker.metrics import Metrics
 from gamekeeper.stream.worker.opening import Item, Records
 from gamekeeper.stream.worker.outbox import Outbox
 from gamekeeper.stream.worker.profiles import Profiles
+from gamekeeper.stream.worker.promises import Promises
 from gamekeeper.stream.worker.rereading import Rereader
 from gamekeeper.stream.worker.scoring import Scored, Scorer
 from gamekeeper.stream.worker.settling import LostPartitionsError, Settling
@@ -74,6 +75,7 @@ class Watcher:
             engines.patience,
             self._store.__contains__,
         )
+        self._promises = Promises(table.data, self.tenures.held, engines, metrics)
         self._batches: Batches | None = None
         self._running: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "scoring")
@@ -140,6 +142,8 @@ class Watcher:
                 raise
             if done:
                 batches.done(taken)
+        if self._promises.unread():
+            self._promises.take(await self._aside(self._promises.look))
         if self._expiry.due():
             await self._expire(self._app.consumer_generation_id)
         await asyncio.sleep(0)  # where nothing was to be written, nothing was waited for
@@ -210,6 +214,8 @@ class Watcher:
         for item in records.items:
             self._expiry.note(item.event.message.partition, item.arrival.event.time)
         count(self._engines, self._metrics, records.events, scored)
+        self._promises.take(self._store.noted(item.key for item in records.items))
+        self._promises.judge()
         self._store.evict()
         self._metrics.hot_accounts.set(len(self._store))
         self._metrics.hot_bytes.set(self._store.bytes)
@@ -237,6 +243,7 @@ class Watcher:
         self._scorer.clear()
         self.tenures.clear()
         self._expiry.clear()
+        self._promises.clear()
         self._settling.clear()
 
     async def _finish(self) -> None:

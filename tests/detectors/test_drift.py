@@ -16,10 +16,10 @@ from gamekeeper.detectors.drift import (
     Judged,
     Life,
     Limits,
-    changes,
     drift,
     limits_of,
     lives,
+    periods,
 )
 
 ONE_PERCENT = Limits(1000, 0.01)
@@ -72,29 +72,32 @@ def test_many_at_once_suspend_within_a_dozen_lives_and_ten_percent_within_hundre
     """The more alarm, the sooner it is seen; one thief among 300 honest accounts is not."""
     rng = np.random.default_rng(2)
     honest = rng.random(300) < 0.005
-    [all_at_once] = changes(stream(np.concatenate([honest, np.ones(40, bool)])), ONE_PERCENT)
+    _, all_at_once = periods(stream(np.concatenate([honest, np.ones(40, bool)])), ONE_PERCENT)
     assert all_at_once.suspended
-    assert all_at_once.time < 10 * 312
-    [a_tenth] = changes(stream(np.concatenate([honest, rng.random(400) < 0.1])), ONE_PERCENT)
+    assert all_at_once.begun < 10 * 312
+    _, a_tenth = periods(stream(np.concatenate([honest, rng.random(400) < 0.1])), ONE_PERCENT)
     assert a_tenth.suspended
-    assert a_tenth.time > 10 * 312
+    assert a_tenth.begun > 10 * 312
     honest[150] = True
-    assert list(changes(stream(honest), ONE_PERCENT)) == []
+    [holding] = periods(stream(honest), ONE_PERCENT)
+    assert (holding.begun, holding.ended, holding.suspended) == (0, None, False)
 
 
 def test_it_resumes_where_the_lives_that_follow_keep_the_promise() -> None:
     """Half of the evidence has to go, by some hundred lives; or all of it leaves the window."""
     mild = np.concatenate([np.ones(10, bool), np.zeros(400, bool)])
-    first, second = changes(stream(mild), ONE_PERCENT)
+    _, first, second = periods(stream(mild), ONE_PERCENT)
     assert (first.suspended, second.suspended) == (True, False)
-    assert second.drift.evidence < RESUMED
-    assert 200 < second.drift.lives < 300
+    assert first.ended == second.begun
+    assert (first.worst.lives, first.worst.alarmed) == (10, {"other data": 10})
+    assert second.worst.evidence < RESUMED
+    assert 2000 < second.begun < 3000
     strong = np.concatenate([np.ones(300, bool), np.zeros(WINDOW, bool)])
-    first, second = changes(stream(strong), ONE_PERCENT)
-    assert second.time < 10 * (300 + WINDOW)
+    _, first, second = periods(stream(strong), ONE_PERCENT)
+    assert second.begun < 10 * (300 + WINDOW)
 
 
-def test_changes_are_those_of_weighing_all_again_at_each_moment() -> None:
+def test_periods_are_those_of_weighing_all_again_at_each_moment() -> None:
     """Late alarms count for the lives in which they come, from when they come."""
     rng = np.random.default_rng(3)
     known = [
@@ -117,16 +120,17 @@ def test_changes_are_those_of_weighing_all_again_at_each_moment() -> None:
             suspended = now
             found.append((moment, now))
     assert found
-    assert [(each.time, each.suspended) for each in changes(known, ONE_PERCENT)] == found
+    assert [(each.begun, each.suspended) for each in periods(known, ONE_PERCENT)[1:]] == found
 
 
 def test_old_accounts_who_alarm_are_seen_among_new_ones_who_do_not() -> None:
     """A camera that is rolled out to 50 of 550 customers, the oldest, suspends."""
     known = [Life(at, alarmed=1000 + at, kind="other data") for at in range(50)]
     known += [Life(at) for at in range(50, 550)]
-    [change] = changes(known, ONE_PERCENT)
-    assert change.suspended
-    assert change.drift.alarmed == {"other data": change.time - 999}
+    _, suspended = periods(known, ONE_PERCENT)
+    assert suspended.suspended
+    assert suspended.worst.alarmed == {"other data": 50}
+    assert suspended.worst.lives == 550
 
 
 def test_lives_are_counted_by_queries() -> None:
@@ -145,6 +149,7 @@ def test_limits_are_the_worse_of_what_was_promised_and_what_was_measured() -> No
     """Nothing is held against what was never promised, nor against what cannot be read."""
     content = {"alpha": 0.01, "life": 1000, "held_out_interval": [0.0, 0.005]}
     assert limits_of(content) == Limits(1000, 0.01)
+    assert limits_of({"alpha": 0.01, "life": 1000, "held_out_interval": None}) == ONE_PERCENT
     beyond = limits_of({**content, "beyond_interval": [1.0, 20.0], "accounts": 400})
     assert beyond == Limits(1000, 0.01, pytest.approx(1 - math.exp(-0.02)))
     assert limits_of({**content, "held_out_interval": [0.2, 1.0]}) == Limits(1000, 0.99)
@@ -155,4 +160,4 @@ def test_limits_are_the_worse_of_what_was_promised_and_what_was_measured() -> No
 def test_nothing_known_speaks_against_nothing() -> None:
     """Without lives there is no evidence."""
     assert not drift([], ONE_PERCENT).suspends(suspended=True)
-    assert next(changes([], ONE_PERCENT), None) is None
+    assert periods([], ONE_PERCENT) == []

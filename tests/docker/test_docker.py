@@ -15,7 +15,7 @@ import yaml
 
 from gamekeeper.stream.kafka import Settings, variables
 from gamekeeper.stream.sink.health import Metrics as SinkMetrics
-from gamekeeper.stream.worker.metrics import Metrics
+from gamekeeper.stream.worker.metrics import Metrics, PromiseStanding
 from support.commands import find
 
 DOCKER = Path(__file__).parents[2] / "docker"
@@ -40,6 +40,8 @@ def samples() -> dict[str, set[str]]:
     """Map the name of each sample of the service's own metrics to its labels."""
     metrics = Metrics()
     metrics.watch_lag(lambda: {0: 0})
+    standing = PromiseStanding("digits", "0123", 9, {"theft": 0}, suspended=False)
+    metrics.watch_promises(lambda: [standing])
     metrics.verdicts.labels("prada", "create")
     sink = SinkMetrics()
     for each in (sink.records, sink.lost):

@@ -16,7 +16,7 @@ import yaml
 from prometheus_client import start_http_server
 
 from gamekeeper.stream.kafka import HOST
-from gamekeeper.stream.worker.metrics import Metrics
+from gamekeeper.stream.worker.metrics import Metrics, PromiseStanding
 from support import ports
 
 DOCKER = Path(__file__).parents[2] / "docker"
@@ -48,6 +48,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prometheus on loopback that has scraped a worker's metrics; its address."""
     metrics = Metrics()
     metrics.watch_lag(lambda: {0: 3, 1: 0})
+    standing = PromiseStanding("digits", "0123", 9, {"theft": 0}, suspended=False)
+    metrics.watch_promises(lambda: [standing])
     metrics.verdicts.labels("prada", "create").inc()
     folder = tmp_path_factory.mktemp("prometheus")
     server, thread = start_http_server(port := ports.reserve(), HOST, metrics.registry)

@@ -107,6 +107,7 @@ def test_metrics_are_told_as_they_are_served() -> None:
     served = re.findall(rb"^# TYPE (gamekeeper_\w+) (?!gauge\n.*_created)", Metrics().text(), re.M)
     names = {name.decode() for name in served if not name.endswith(b"_created")}
     read = {"gamekeeper_consumer_lag", "gamekeeper_profile_info"}
+    read |= {f"gamekeeper_promise_{each}" for each in ("lives", "lives_alarmed", "suspended")}
     assert named(FACTS["metrics"]()) - {"metric"} == names | read
 
 
