@@ -90,7 +90,17 @@ def list_command(data: Path, brokers: str | None, form: str, follow: bool) -> No
         with suppress(KeyboardInterrupt):
             _print(from_topic(_settings(brokers), follow=True, skipped=warn), form, stream=True)
     else:
-        _print(_known(data, _settings(brokers) if brokers else None), form, stream=False)
+        found = list(_known(data, _settings(brokers) if brokers else None))
+        _print(found, form, stream=False)
+        if not brokers:
+            _warn_of_suspensions(data, found)
+
+
+def _warn_of_suspensions(data: Path, found: list[Verdict]) -> None:
+    from gamekeeper.replay.tables.suspended import while_suspended
+
+    for each in while_suspended(data, found):
+        warn(each)
 
 
 @verdicts.command("show", epilog="Example: gamekeeper verdicts show 2f1c --data results")
@@ -102,11 +112,12 @@ def show_command(uid: str, data: Path, brokers: str | None, form: str) -> None:
 
     The first digits of its uid are enough.
     """
+    from gamekeeper.replay.tables.suspended import at_opening
     from gamekeeper.replay.tables.verdicts import explain, find
 
     found = find(_known(data, _settings(brokers) if brokers else None), uid)
     if form == "text":
-        click.echo(explain(found))
+        click.echo(explain(found, at_opening(None if brokers else data, found[0])))
     else:
         _print(found, form, stream=False)
 

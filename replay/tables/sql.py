@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
+from gamekeeper.replay.tables.promises import fill
 from gamekeeper.replay.views import view_help, view_sql
 from gamekeeper.schemas.columns import COLUMNS, Column
 from gamekeeper.schemas.errors import SettingsError, TraceError
@@ -24,13 +25,14 @@ WRITERS = {
 """What to think of where a table is missing."""
 READS = {
     **{table: table for table in COLUMNS},
-    **dict.fromkeys(["findings", "accounts", "alarms_by_day", "evidence"], "verdicts"),
+    **dict.fromkeys(["findings", "accounts", "alarms_by_day", "evidence", "promises"], "verdicts"),
     "queries_per_account": "queries",
     "peaks": "scores",
 }
 """The table without which a table or view is empty; `accounts` only tells less without others."""
 
 _READ = re.compile(r'\b(?:FROM|JOIN)\s+"?(\w+)', re.IGNORECASE)
+_PROMISES = re.compile(r"\bpromises\b", re.IGNORECASE)
 _BARE_SELECT = re.compile(r"\s*SELECT\b(?!.*\bFROM\b)", re.IGNORECASE | re.DOTALL)
 _UNFINISHED = re.compile(r"at end of input|unterminated|at or near \"(?P<last>.+)\"")
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
@@ -79,6 +81,9 @@ def run(connection: duckdb.DuckDBPyConnection, text: str) -> list[Answer]:
                 f"{statement.type.name}: only statements that read are run, so that the tables "
                 "stay as they are; to export, use --format csv and redirect it to a file"
             )
+    if _PROMISES.search(text):
+        with _mapped():
+            fill(connection)
     answers: list[Answer] = []
     for statement in statements:
         if answers:

@@ -127,8 +127,11 @@ def moment(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
-def explain(verdicts: Sequence[Verdict]) -> str:
-    """Lay out one finding: who, what happened, and the evidence of each change."""
+def explain(verdicts: Sequence[Verdict], stood: str = "") -> str:
+    """Lay out one finding: who, what happened, and the evidence of each change.
+
+    `stood` says how the profile's promise stood when it was opened, where there is a need to.
+    """
     first = verdicts[0]
     lines = [
         f"finding    {first.finding}",
@@ -139,6 +142,10 @@ def explain(verdicts: Sequence[Verdict]) -> str:
         f"technique  MITRE ATLAS {first.technique} (tactic {first.tactic})",
         f"profile    {first.profile}, {_promise(first)}",
     ]
+    if stood:
+        lines += wrap(
+            printable(stood), WIDTH, initial_indent="promise    ", subsequent_indent=" " * 11
+        )
     for each in verdicts:
         lines += ["", *_change(each)]
     return "\n".join(lines)

@@ -13,6 +13,23 @@ SELECT * FROM _no_verdicts UNION ALL BY NAME SELECT * FROM _files_verdicts;
 CREATE VIEW gaps AS
 SELECT * FROM _no_gaps UNION ALL BY NAME SELECT * FROM _files_gaps;
 
+-- Filled before it is read, as no statement of SQL's alone makes it: see `promises.py`.
+CREATE TABLE _promises (
+    model VARCHAR,
+    profile VARCHAR,
+    standing VARCHAR,
+    begun TIMESTAMPTZ,
+    ended TIMESTAMPTZ,
+    since TIMESTAMPTZ,
+    lives BIGINT,
+    alarmed BIGINT,
+    allowed DOUBLE,
+    theft BIGINT,
+    variants BIGINT,
+    other_data BIGINT,
+    load BIGINT
+);
+
 -- Ready views. The comment above one is its help: `name: what one row is`.
 
 -- findings: one per finding, open or closed and as what, how opened, its worst moment and evidence
@@ -142,3 +159,7 @@ CREATE VIEW evidence AS
 SELECT findings.finding, account, model, detector, item.key AS item, item.value AS value
 FROM findings, json_each(findings.evidence) AS item
 ORDER BY opened, findings.finding, item.id;
+
+-- promises: one per model, profile and period: did its promise hold, and what spoke most against it
+CREATE VIEW promises AS
+SELECT * FROM _promises ORDER BY model, begun NULLS FIRST, profile;

@@ -261,7 +261,8 @@ def test_help_lists_the_views() -> None:
         assert f"{name}: {text}" in result.stdout
     assert "Example: gamekeeper sql" in result.stdout
     assert set(view_help()) == {
-        "findings", "accounts", "alarms_by_day", "queries_per_account", "peaks", "evidence"
+        "findings", "accounts", "alarms_by_day", "queries_per_account", "peaks", "evidence",
+        "promises",
     }  # fmt: skip
 
 
