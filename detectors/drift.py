@@ -24,7 +24,6 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import Floats
 
@@ -149,27 +148,39 @@ class Drift(NamedTuple):
 
 def drift(latest: Sequence[Life], limits: Limits) -> Drift:
     """Weigh lives, in the order in which they began; the latest `WINDOW` of them count."""
-    latest = latest[-WINDOW:]
-    if not latest:
+    shares, clear, alarmed = _stakes(latest, limits)
+    found = np.array([each.alarmed is not None for each in latest], np.bool_)
+    return _drift(latest, shares, np.where(found, alarmed, clear))
+
+
+def _stakes(known: Sequence[Life], limits: Limits) -> tuple[Floats, Floats, Floats]:
+    """Give the share allowed to each life, and what it adds to the evidence clear, and alarmed."""
+    shares = np.array([limits.share(each.number) for each in known], np.float64)
+    bets = np.minimum(BET * shares, (1 + shares) / 2)
+    return shares, np.log((1 - bets) / (1 - shares)), np.log(bets / shares)
+
+
+def _drift(known: Sequence[Life], shares: Floats, gains: Floats) -> Drift:
+    """Say what `(n,)` gains add up to, and of which of as many lives."""
+    if not len(gains):
         return Drift()
-    shares = np.array([limits.share(each.number) for each in latest], np.float64)
-    gains = _gains(shares, np.array([each.alarmed is not None for each in latest]))
-    sums = np.cumsum(gains[::-1])[::-1]
-    start = int(np.argmax(sums))
-    alarmed = Counter(each.kind for each in latest[start:] if each.alarmed is not None)
+    evidence, start = _largest(gains)
+    latest = known[start : len(gains)]
+    alarmed = Counter(each.kind for each in latest if each.alarmed is not None)
     return Drift(
-        evidence=float(sums[start]),
-        since=latest[start].begun,
-        lives=len(latest) - start,
+        evidence=evidence,
+        since=latest[0].begun,
+        lives=len(latest),
         alarmed=dict(sorted(alarmed.items())),
-        allowed=float(shares[start:].sum()),
+        allowed=float(shares[start : len(gains)].sum()),
     )
 
 
-def _gains(shares: Floats, alarmed: NDArray[np.bool_]) -> Floats:
-    """Give what each life adds to the logarithm of the evidence."""
-    bets = np.minimum(BET * shares, (1 + shares) / 2)
-    return np.where(alarmed, np.log(bets / shares), np.log((1 - bets) / (1 - shares)))
+def _largest(gains: Floats) -> tuple[float, int]:
+    """Find the largest sum of the gains that end with the last, and where it begins."""
+    sums = np.cumsum(gains[-WINDOW:][::-1])
+    best = len(sums) - 1 - int(np.argmax(sums[::-1]))
+    return float(sums[best]), len(gains) - 1 - best
 
 
 class Period(NamedTuple):
@@ -191,29 +202,34 @@ def periods(known: Iterable[Life], limits: Limits) -> list[Period]:
     holds, the others need not be weighed.
     """
     order = sorted(known, key=lambda life: (life.begun, life.number))
-    events = [(life.begun, False, at) for at, life in enumerate(order)]
-    events += [
-        (life.alarmed, True, at) for at, life in enumerate(order) if life.alarmed is not None
-    ]
+    shares, gains, alarmed = _stakes(order, limits)
     so_far: list[Life] = []
-    made: list[Period] = []
-    for time, alarm, at in sorted(events):
+    made = [Period(order[0].begun, None, suspended=False, worst=Drift())] if order else []
+    for time, alarm, at in _events(order):
         if alarm:
-            so_far[at] = order[at]
+            so_far[at], gains[at] = order[at], alarmed[at]
         else:
             so_far.append(order[at]._replace(alarmed=None, kind=""))
-        if not made:
-            made.append(Period(time, None, suspended=False, worst=Drift()))
         if alarm or made[-1].suspended:
-            _go_on(made, time, drift(so_far[-WINDOW:], limits))
+            _go_on(made, time, so_far, shares, gains[: len(so_far)])
     return made
 
 
-def _go_on(made: list[Period], time: int, found: Drift) -> None:
-    """Let the last period go on with what was found at a time, or end it and begin the next."""
+def _events(order: Sequence[Life]) -> list[tuple[int, bool, int]]:
+    """Give when lives begin, and when they alarm, by time."""
+    events = [(life.begun, False, at) for at, life in enumerate(order)]
+    found = ((life.alarmed, at) for at, life in enumerate(order))
+    return sorted(events + [(time, True, at) for time, at in found if time is not None])
+
+
+def _go_on(
+    made: list[Period], time: int, so_far: Sequence[Life], shares: Floats, gains: Floats
+) -> None:
+    """Let the last period go on at a time, or end it and begin the next."""
     last = made[-1]
-    if found.suspends(suspended=last.suspended) != last.suspended:
+    now = Drift(_largest(gains)[0])
+    if now.suspends(suspended=last.suspended) != last.suspended:
         made[-1] = last._replace(ended=time)
-        made.append(Period(time, None, not last.suspended, found))
-    elif found.evidence > last.worst.evidence:
-        made[-1] = last._replace(worst=found)
+        made.append(Period(time, None, not last.suspended, _drift(so_far, shares, gains)))
+    elif now.evidence > last.worst.evidence:
+        made[-1] = last._replace(worst=_drift(so_far, shares, gains))

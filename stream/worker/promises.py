@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
@@ -65,7 +66,7 @@ class _Latest:
         None began later than now: a clock that runs ahead hides nobody who comes.
         """
         now = time.time_ns() // 1000
-        for life in lives(noted.judged, self._limits):
+        for life in islice(lives(noted.judged, self._limits), WINDOW):
             known = self._lives.get((account, life.number))
             if life.begun < self._floor or (known and known.alarmed == life.alarmed):
                 return

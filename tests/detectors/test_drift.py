@@ -152,6 +152,8 @@ def test_limits_are_the_worse_of_what_was_promised_and_what_was_measured() -> No
     assert limits_of({"alpha": 0.01, "life": 1000, "held_out_interval": None}) == ONE_PERCENT
     beyond = limits_of({**content, "beyond_interval": [1.0, 20.0], "accounts": 400})
     assert beyond == Limits(1000, 0.01, pytest.approx(1 - math.exp(-0.02)))
+    rare = limits_of({**content, "beyond_interval": [0.0, 0.5]})
+    assert rare == Limits(1000, 0.01, 0.01)  # an account's later lives may do what first ones may
     assert limits_of({**content, "held_out_interval": [0.2, 1.0]}) == Limits(1000, 0.99)
     for nothing in ({}, {"alpha": None}, {"alpha": 0.01}, {"alpha": 0, "life": 9}, {"alpha": "x"}):
         assert limits_of(nothing) is None

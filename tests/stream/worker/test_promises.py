@@ -15,7 +15,15 @@ import pytest
 import structlog.testing
 
 from gamekeeper.detectors.drift import WINDOW, Judged
-from gamekeeper.detectors.engine import Arrival, DetectorProfile, Profile, Promise, Source, resolve
+from gamekeeper.detectors.engine import (
+    Arrival,
+    DetectorProfile,
+    Policy,
+    Profile,
+    Promise,
+    Source,
+    resolve,
+)
 from gamekeeper.schemas.event import QueryEvent, encode_event, event_key
 from gamekeeper.schemas.tensor import Tensor
 from gamekeeper.stream.worker import promises
@@ -122,6 +130,21 @@ def test_what_is_noted_is_the_same_in_any_batches_and_after_any_restart(size: in
     )
 
 
+def test_only_the_first_finding_is_noted() -> None:
+    """Where each alarm is a finding of its own, the account's life alarmed with the first."""
+    often = msgspec.structs.replace(promising(), policy=Policy(mode="reset"))
+    run, events = Run({}, often), arrivals(160)
+    first = score(run, events[:80])
+    assert first is not None
+    assert first.judged.found is not None
+    entry = run.store.hot(run.key)
+    outcomes = run.engine.process(events[80:])
+    assert any(outcome.verdicts for outcome in outcomes)
+    entry.note(outcomes)
+    assert entry.noted is not None
+    assert entry.noted.judged.found == first.judged.found
+
+
 def test_another_profile_and_a_new_beginning_begin_to_count_anew() -> None:
     """What an account did under an earlier promise is not held against this one; nor for ever."""
     rows: Rows = {}
@@ -206,6 +229,19 @@ def test_a_clock_that_runs_ahead_hides_nobody() -> None:
     assert standing.suspended
 
 
+def test_of_one_account_only_the_latest_lives_are_taken() -> None:
+    """One that has sent thousands of millions of queries takes no longer than another."""
+    bench = Bench(
+        profile=promising(
+            msgspec.structs.replace(PROMISE, beyond_queries=10**6, beyond_interval=(0.0, 4.0))
+        )
+    )
+    bench.read()
+    bench.watch.take([(KEY, bench.noted(Judged(0, 10**15, 10**13)))])
+    assert (standing := bench.standing()) is not None
+    assert standing.lives == WINDOW
+
+
 def test_models_that_are_followed_are_bounded() -> None:
     """Whoever makes models up fills no memory."""
     bench = Bench()
@@ -226,11 +262,14 @@ def test_after_a_start_all_that_is_stored_counts(monkeypatch: pytest.MonkeyPatch
     broken = msgspec.msgpack.encode(("account-3", KEY[1]))
     bench.rows[broken] = bench.rows[broken]._replace(data=b"\x00")
     again = Bench(rows=bench.rows)
-    again.watch.take([(("account-1", KEY[1]), again.noted(Judged(0, 100, 100, 99, 50, "theft")))])
-    assert again.standing() is None
+    found = again.noted(Judged(0, 100, 100, 99, 50, "theft"))
+    with structlog.testing.capture_logs() as logs:
+        again.watch.take([((f"account-{number}", KEY[1]), found) for number in range(13)])
+        assert again.standing() is None
+    assert not logs
     again.read()
     assert (standing := again.standing()) is not None
-    assert (standing.lives, standing.suspended) == (14, True)
+    assert (standing.lives, standing.suspended) == (15, True)
     again.watch.clear()
     assert again.watch.unread()
     assert again.standing() is None
