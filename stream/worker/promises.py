@@ -3,7 +3,8 @@
 Verdicts are made again and compared, so nothing in them, nor in any threshold or severity, depends
 on other accounts: that a promise is suspended is told beside them. What is noted of each account is
 stored with it (see `noting`); after a start it is read from all headers, a thousand at a time
-between micro-batches, and nothing is said before that is done.
+between micro-batches, and nothing is said before that is done. Then only what suspends a promise
+counts: that it was suspended before, and has not quite come back, is not stored.
 """
 
 from __future__ import annotations
