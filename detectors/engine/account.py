@@ -6,7 +6,8 @@ small header. A header restored together with its live segments gives the same a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -107,11 +108,35 @@ class Account:
         For whoever judges the statistics himself: no alarm is raised and no detector reset.
         """
         found: dict[str, Floats] = {}
-        for name, given in self.given(batch).items():
+        given = self.given(batch)
+        for name in self.in_order:
+            own = self.reading(name, given[name], found)
             found[name] = np.full(len(batch), np.nan)
-            found[name][given.rows] = self.detectors[name].update(given.batch)
+            found[name][own.rows] = self.detectors[name].update(own.batch)
         self.queries += len(batch)
         return found
+
+    @property
+    def in_order(self) -> list[str]:
+        """Name the detectors, those that read others' statistics last."""
+        return sorted(self.detectors, key=lambda name: bool(self.detectors[name].reads))
+
+    def reading(self, name: str, given: Given, statistics: Mapping[str, Floats]) -> Given:
+        """Add to what a detector is given the others' statistics, if it reads them."""
+        reads = self.detectors[name].reads
+        if not reads:
+            return given
+        read = np.column_stack([statistics[each] for each in reads])
+        return given._replace(batch=replace(given.batch, statistics=read[given.rows]))
+
+    def begin_anew(self, name: str) -> None:
+        """Reset a detector, and those that it reads: what they say is what it was told.
+
+        One with an open finding of its own is left as it is.
+        """
+        reset = {name, *self.detectors[name].reads}.difference(self.open()) | {name}
+        for each in reset:
+            self.detectors[each].reset()
 
     def forget(self) -> None:
         """Begin anew, as an account that was never seen."""

@@ -21,15 +21,15 @@ def close_by_order(
 ) -> list[Verdict]:
     """Close the finding that an order names, if it is open; its detector begins anew.
 
-    It does so whatever the finding turned out to be: what is said of this one holds for no later
-    one.
+    So do those that it reads, whatever the finding turned out to be: what is said of this one holds
+    for no later one.
     """
     for name, standing in account.standings.items():
         if standing.finding == order.finding:
             evidence = {"analyst": order.analyst, "note": order.note}
             arrival = Arrival(order, source)
             verdict = _close(profile, account, name, standing, arrival, "analyst", evidence)
-            account.detectors[name].reset()
+            account.begin_anew(name)
             return [msgspec.structs.replace(verdict, disposition=order.disposition or None)]
     return []
 

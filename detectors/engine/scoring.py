@@ -73,9 +73,11 @@ def _score(profile: Profile, account: Account, stretch: Stretch) -> Scored:
     statistics: dict[str, Floats] = {}
     found: list[_Found] = []
     given = account.given(stretch.batch)
-    for each in profile.detectors:
-        scores = statistics[each.detector] = np.full(len(stretch.batch), np.nan)
-        found += _detect(profile, account, stretch.key, given[each.detector], each, scores)
+    detectors = {each.detector: each for each in profile.detectors}
+    for name in account.in_order:
+        own = account.reading(name, given[name], statistics)
+        scores = statistics[name] = np.full(len(stretch.batch), np.nan)
+        found += _detect(profile, account, stretch.key, own, detectors[name], scores)
     account.queries += len(stretch.batch)
     verdicts: list[list[Verdict]] = [[] for _ in stretch.sources]
     for one in found:

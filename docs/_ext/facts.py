@@ -70,9 +70,7 @@ def detector(name: str) -> str:
     helps = arguments(DETECTORS[name].__init__)
     rows = [(f"`{name}.threshold`", _threshold(name), "alarm strictly above it")]
     for option, parameter in _options(name).items():
-        default = code(parameter.default)
-        if _has_to_be_given(name, option):
-            default = "none"
+        default = "none" if _has_to_be_given(name, option) else code(parameter.default) or "none"
         rows.append((f"`{name}.{option}`", default, helps[option]))
     return table(["option", "default", ""], rows)
 
