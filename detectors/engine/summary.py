@@ -45,11 +45,11 @@ def summarize(
     told = DETECTORS[detector].tell(evidence) if evidence.keys() - {DECLARED} else ""
     if not told and not held:
         return ""
-    sentences = [f"{told[0].upper()}{told[1:]}."] if told else []
-    sentences.append(_sure(standing, promise))
+    first = f"{told[0].upper()}{told[1:]}." if told else _held(standing, evidence[DECLARED])
+    sentences = [first, _sure(standing, promise)]
     if evidence.get("repeats"):
         sentences.append(f"Exact repeats are left out, {evidence['repeats']:,} so far.")
-    if held:
+    if held and told:
         sentences.append(_held(standing, held))
     if not held or "ended" in held:
         sentences.append(NEXT[DETECTORS[detector].kind])

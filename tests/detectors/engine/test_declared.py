@@ -150,7 +150,7 @@ def test_the_verdict_says_by_whose_word_it_is_low() -> None:
         "It is held at low, otherwise high: Kim has declared the account an explainer until "
         in (to_ocsf(more)["message"])
     )
-    assert more.summary.endswith("996 of 1,000 queries are left that day.")
+    assert "996 of 1,000 queries are left that day." in more.summary
     assert encode_verdict(decode_verdict(encode_verdict(more))) == encode_verdict(more)
 
 
