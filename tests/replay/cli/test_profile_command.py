@@ -21,7 +21,7 @@ from gamekeeper.detectors.engine import (
 from gamekeeper.detectors.engine.habits import EXPLAINS
 from gamekeeper.replay.cli.declare import HABITS
 from gamekeeper.replay.cli.profile import profile as command
-from gamekeeper.replay.tune.calibration import Plan, calibrate, differences, write_profile
+from gamekeeper.replay.tune.calibration import Plan, calibrate, differences, start, write_profile
 from gamekeeper.replay.tune.calibration.profiles import flat
 from gamekeeper.replay.tune.evaluation import clopper_pearson
 from gamekeeper.schemas.errors import ProfileError, TraceError
@@ -301,3 +301,14 @@ def test_what_cannot_be_declared_leaves_the_profile(tmp_path: Path) -> None:
     assert isinstance(refused, ProfileError)
     assert "2027-03-01" in str(refused)
     assert load_profile(tmp_path / "x.json") == default_profile()
+
+
+def test_calibrating_a_profile_again_keeps_what_it_declares(echo: Profile, tmp_path: Path) -> None:
+    """The accounts are the same, whatever the thresholds."""
+    write_profile(echo, tmp_path / "x.json")
+    declare(tmp_path / "x.json", "ada")
+    begun = start(tmp_path / "y.json", profile=tmp_path / "x.json")
+    path = write_values(tmp_path / "before.parquet", random_values({"p": 60}))
+    result = calibrate([path], begun.profile, Plan(alpha=0.1, life=20), name="mine")
+    assert result.profile.declared.keys() == {"ada"}
+    assert result.profile.promise.alpha == 0.1
