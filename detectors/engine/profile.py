@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from gamekeeper.detectors.catalog import DETECTORS, build
+from gamekeeper.detectors.engine.habits import DeclaredHabit, checked
 from gamekeeper.schemas.errors import ProfileError
 
 Mode = Literal["latch", "reset"]
@@ -108,6 +109,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     networks: tuple[NetworkRef, ...] = ()
     policy: Policy = Policy()
     promise: Promise = Promise()
+    habits: tuple[DeclaredHabit, ...] = ()
 
     @cached_property
     def canonical(self) -> bytes:
@@ -119,12 +121,19 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         content = msgspec.to_builtins(self) | {"promise": self.promise.content}
         if self.policy.forget_after == FORGET_AFTER:
             del content["policy"]["forget_after"]
+        if not self.habits:
+            del content["habits"]
         return msgspec.json.encode(content, order="sorted")
 
     @cached_property
     def hash(self) -> str:
         """Identify the content: the first 16 hex digits of its canonical JSON's SHA-256."""
         return hashlib.sha256(self.canonical).hexdigest()[:16]
+
+    @cached_property
+    def declared(self) -> dict[str, DeclaredHabit]:
+        """Give what is declared, by account."""
+        return {each.account: each for each in self.habits}
 
     def watches(self, model: str) -> bool:
         """Say whether the profile is meant for this model."""
@@ -225,7 +234,8 @@ def resolve(profile: Profile) -> Profile:
         each if each.detector in profile.read else _with_threshold(each)
         for each in profile.detectors
     )
-    return msgspec.structs.replace(profile, detectors=tuple(detectors))
+    habits = checked(profile.name, profile.habits)
+    return msgspec.structs.replace(profile, detectors=tuple(detectors), habits=habits)
 
 
 def _check_reading(profile: Profile) -> None:

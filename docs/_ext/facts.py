@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from contracts import alerts, columns, message, metrics, sink_metrics, views
+from contracts import alerts, columns, declaration, message, metrics, sink_metrics, views
 from gamekeeper import detectors, replay, schemas, stream
 from gamekeeper.detectors.catalog import DETECTORS, FITTED, build
 from gamekeeper.detectors.engine import Policy
@@ -181,6 +181,7 @@ FACTS: dict[str, Callable[..., str]] = {
     "attacks": attacks,
     "evasions": evasions,
     "habits": habits,
+    "declaration": declaration,
     "message": message,
     "columns": columns,
     "views": views,

@@ -40,7 +40,7 @@ def samples() -> dict[str, set[str]]:
     """Map the name of each sample of the service's own metrics to its labels."""
     metrics = Metrics()
     metrics.watch_lag(lambda: {0: 0})
-    metrics.verdicts.labels("prada", "create")
+    metrics.verdicts.labels("prada", "create", "medium")
     sink = SinkMetrics()
     for each in (sink.records, sink.lost):
         each.labels("gamekeeper.verdicts")

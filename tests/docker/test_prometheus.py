@@ -48,7 +48,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prometheus on loopback that has scraped a worker's metrics; its address."""
     metrics = Metrics()
     metrics.watch_lag(lambda: {0: 3, 1: 0})
-    metrics.verdicts.labels("prada", "create").inc()
+    metrics.verdicts.labels("prada", "create", "medium").inc()
     folder = tmp_path_factory.mktemp("prometheus")
     server, thread = start_http_server(port := ports.reserve(), HOST, metrics.registry)
     config = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())

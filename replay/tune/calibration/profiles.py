@@ -121,6 +121,10 @@ def flat(profile: Profile) -> dict[str, Any]:
     for each in profile.detectors:
         values[f"{each.detector}.threshold"] = each.threshold
         values |= {f"{each.detector}.{name}": value for name, value in options(each).items()}
+    for habit in profile.habits:
+        terms: dict[str, Any] = msgspec.to_builtins(habit)
+        account = terms.pop("account")
+        values |= {f"habits.{account}.{name}": value for name, value in terms.items()}
     values |= {f"networks.{each.feature}": each.sha256 for each in profile.networks}
     for group, part in (("policy", profile.policy), ("promise", profile.promise)):
         builtins: dict[str, Any] = msgspec.to_builtins(part)
