@@ -24,6 +24,8 @@ from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.files import whole
 from gamekeeper.stream.profile_files import load_profile
 
+LONG = 64
+"""Characters of an option that are shown."""
 SHIPPED = Path(str(files("gamekeeper.replay.sample"))) / "profile.json"
 """The profile of the sample trace's model; its networks lie beside it."""
 
@@ -87,7 +89,16 @@ def options(each: DetectorProfile) -> dict[str, Any]:
     50
     """
     known = inspect.signature(DETECTORS[each.detector]).parameters
-    return shown({name: each.options.get(name, known[name].default) for name in known})
+    given = shown({name: each.options.get(name, known[name].default) for name in known})
+    return {name: _brief(value) for name, value in given.items()}
+
+
+def _brief(value: Any) -> Any:
+    """Put a hash in the place of a long text, which nobody reads."""
+    if not isinstance(value, str) or len(value) <= LONG:
+        return value
+    digest = sha256(value.encode()).hexdigest()[:16]
+    return f"{len(value):,} characters, SHA-256 {digest}..."
 
 
 def shown(given: Mapping[str, Any]) -> dict[str, Any]:

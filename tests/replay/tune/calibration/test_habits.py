@@ -16,7 +16,7 @@ from gamekeeper.detectors.novelty import parsed
 from gamekeeper.replay.cli.calibrate import calibrate as command
 from gamekeeper.replay.cli.evaluate import evaluate as evaluate_command
 from gamekeeper.replay.traces import open_trace
-from gamekeeper.replay.tune.calibration import Plan, calibrate, verify
+from gamekeeper.replay.tune.calibration import Plan, calibrate, differences, options, verify
 from gamekeeper.replay.tune.calibration.habits import EVERY, POINTS, habits, learn
 from gamekeeper.replay.tune.calibration.maxima import measure
 from gamekeeper.schemas.errors import ProfileError, TraceError
@@ -191,3 +191,14 @@ def test_the_command_says_who_taught_and_who_is_read(
     told = CliRunner().invoke(evaluate_command, arguments)
     assert told.exit_code == 0, told.output
     assert "echo: no alarm of its own: another detector reads it" in told.stdout
+
+
+def test_what_was_learned_is_shown_in_short_and_compared_in_full(
+    toys: Profile, trace: Path, tmp_path: Path
+) -> None:
+    """Nobody reads thousands of numbers; other ones have another hash."""
+    profile = calibrate([trace], toys, PLAN, name="mine").profile
+    [option] = options(profile.detectors[2]).values()
+    assert option.startswith(f"{len(profile.detectors[2].options['habits']):,} characters, SHA-256")
+    other = calibrate([trace], toys, Plan(alpha=0.1, life=40, held_out=0.25, seed=1), name="mine")
+    assert "novelty.habits" in {each.name for each in differences(profile, other.profile)}
