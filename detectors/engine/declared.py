@@ -122,7 +122,7 @@ class Course(NamedTuple):
         return [Span(*rows, held=bool(self.holds[rows[0]])) for rows in pairwise(edges)]
 
     def _explains(self, kind: Kind) -> bool:
-        return self.habit is not None and EXPLAINS[self.habit.habit] == kind
+        return self.habit is not None and kind in EXPLAINS[self.habit.habit]
 
     def told(self, change: Change, kind: Kind, row: int) -> dict[str, Any]:
         """Say in a finding's evidence that it is held at low, or no longer is."""

@@ -19,13 +19,15 @@ from msgspec import Meta
 from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.verdict import Kind
 
-EXPLAINS: Final[Mapping[str, Kind]] = {
-    "probe": "load",
-    "load test": "load",
-    "explainer": "variants",
-    "other camera": "other data",
+EXPLAINS: Final[Mapping[str, tuple[Kind, ...]]] = {
+    "probe": ("load",),
+    "load test": ("load",),
+    "explainer": ("variants", "other data"),
+    "other camera": ("other data",),
 }
-"""The habits, and the kind of findings that each explains. None explains theft."""
+"""The habits, and the kinds of findings that each explains. None explains theft.
+
+An explainer hides parts of what it explains, so that its variants are other data as well."""
 PROBE: Final = "probe"
 """The habit that sends the same few inputs again and again, and nothing else."""
 INPUTS: Final = 20

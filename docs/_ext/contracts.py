@@ -61,7 +61,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
 def declaration() -> str:
     """Tabulate what a profile says of a declared habit, and what the habits explain."""
     _, made = msgspec.json.schema_components([DeclaredHabit])
-    explains = [(code(habit), code(kind)) for habit, kind in EXPLAINS.items()]
+    explains = [(code(habit), ", ".join(map(code, kinds))) for habit, kinds in EXPLAINS.items()]
     head = table(["habit", "findings that it holds at low"], explains)
     return f"{head}\n\n{_fields(made[DeclaredHabit.__name__])}"
 
