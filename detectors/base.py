@@ -69,7 +69,8 @@ class Batch:
     classes), `probabilities` `(n, k)` or None, `features` maps a featurizer's name to `(n, d)`
     float32, `times` `(n,)` int64 the events' times (us since 1970; several queries may share one,
     and clocks may go back). `queries` `(n,)` int64 has each one's index among the account's queries
-    to the model: `first` and those that follow, unless some are left out between them.
+    to the model: `first` and those that follow, unless some are left out between them. `statistics`
+    `(n, m)` are those of the detectors that this one reads (`Detector.reads`), if it reads some.
     """
 
     first: int
@@ -79,6 +80,7 @@ class Batch:
     features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     times: NDArray[np.int64] = field(default_factory=lambda: _NEVER)
     queries: NDArray[np.int64] = field(default_factory=lambda: _NEVER)
+    statistics: Floats | None = None
 
     def __post_init__(self) -> None:
         """Give queries whose time nobody knows one and the same; count them from the first."""
@@ -102,6 +104,7 @@ class Batch:
             features={name: values[rows] for name, values in self.features.items()},
             times=self.times[rows],
             queries=queries,
+            statistics=None if self.statistics is None else self.statistics[rows],
         )
 
 
@@ -178,6 +181,9 @@ class Detector(ABC):
     least: ClassVar[float] = -math.inf
     """A threshold below which calibration does not go, however little its accounts did: for a
     statistic that is 0 for nearly all, whose few others calibration may not have seen."""
+    reads: tuple[str, ...] = ()
+    """The detectors of the same profile whose statistics it is given in `Batch.statistics`, NaN
+    where they say nothing. They carry no threshold of their own."""
     distinct: int = 0
     """Among so many of the latest different queries repeats are left out; 0: it is given all."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gamekeeper.detectors.base import Detector, Fitted
 from gamekeeper.detectors.likelihood import Likelihood
+from gamekeeper.detectors.novelty import Novelty
 from gamekeeper.detectors.out_of_distribution import OutOfDistribution
 from gamekeeper.detectors.prada import Prada
 from gamekeeper.detectors.prada_v1 import PradaV1
@@ -20,7 +21,17 @@ from gamekeeper.schemas.errors import ProfileError
 
 DETECTORS: dict[str, type[Detector]] = {
     kind.name: kind
-    for kind in (Prada, PradaV1, Similarity, Likelihood, OutOfDistribution, Rate, Steps, Spacing)
+    for kind in (
+        Prada,
+        PradaV1,
+        Similarity,
+        Likelihood,
+        OutOfDistribution,
+        Rate,
+        Steps,
+        Spacing,
+        Novelty,
+    )
 }
 
 FEATURES: tuple[str, ...] = tuple(sorted({kind.feature for kind in DETECTORS.values()} - {""}))

@@ -63,7 +63,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         Severity,
         Meta(
             description="By the worst statistic: high from twice the threshold; critical from four "
-            "times, where the kind is theft."
+            "times, where the kind is theft; low where a declared habit explains it, as the "
+            "evidence says."
         ),
     ]
     queries: Annotated[_Count, Meta(description="Queries seen so far, the causing one included.")]
@@ -80,7 +81,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="What the detector's evidence is of: queries made from earlier ones "
             "(theft), many variants of some, data unlike the model's own, or many requests; null: "
-            "written by a build that did not say."
+            "that an account breaks what is declared of it (detector `declared`), or written by a "
+            "build that did not say."
         ),
     ] = None
     summary: Annotated[

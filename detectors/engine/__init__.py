@@ -13,6 +13,7 @@ from gamekeeper.detectors.engine.arrival import Arrival, Key, Source
 from gamekeeper.detectors.engine.engine import Engine
 from gamekeeper.detectors.engine.featurizing import featurized, with_features
 from gamekeeper.detectors.engine.forgetting import patience
+from gamekeeper.detectors.engine.habits import DeclaredHabit
 from gamekeeper.detectors.engine.policy import Standing, severity
 from gamekeeper.detectors.engine.profile import (
     DetectorProfile,
@@ -32,6 +33,7 @@ from gamekeeper.detectors.engine.stretch import Stretch
 __all__ = [
     "Account",
     "Arrival",
+    "DeclaredHabit",
     "DetectorProfile",
     "Engine",
     "Key",

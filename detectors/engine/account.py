@@ -6,7 +6,8 @@ small header. A header restored together with its live segments gives the same a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,9 @@ import numpy as np
 
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
 from gamekeeper.detectors.catalog import build
+from gamekeeper.detectors.engine.declared import NAME as DECLARED
+from gamekeeper.detectors.engine.declared import Declared
+from gamekeeper.detectors.engine.habits import DeclaredHabit
 from gamekeeper.detectors.engine.policy import Standing
 from gamekeeper.detectors.engine.profile import Profile
 from gamekeeper.detectors.engine.repeats import NAME as REPEATS
@@ -36,6 +40,13 @@ class _RepeatsHeader(msgspec.Struct, array_like=True):
     state: bytes
 
 
+class _DeclaredHeader(msgspec.Struct, array_like=True):
+    """The declared habit's part of the header."""
+
+    state: Declared
+    standing: Standing
+
+
 class _Header(msgspec.Struct, array_like=True):
     """The account's header row."""
 
@@ -45,6 +56,7 @@ class _Header(msgspec.Struct, array_like=True):
     detectors: dict[str, _DetectorHeader]
     last_time: int = 0
     repeats: _RepeatsHeader | None = None
+    declared: _DeclaredHeader | None = None
 
 
 class Seen(NamedTuple):
@@ -70,7 +82,8 @@ class Account:
     detectors that an earlier profile had, and this one has not or has with other options or another
     network. `lost` names the detectors whose saved state could not be read, and why: they began
     anew. `repeats` knows which queries came before, where a detector is not given these; `setups`
-    says what each part's saved state depends on.
+    says what each part's saved state depends on. `declared` is how it keeps to its declared habit,
+    if it has one; that has a standing, too.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -81,6 +94,7 @@ class Account:
         self.detectors: dict[str, Detector] = {}
         self.standings: dict[str, Standing] = {}
         self.retired: dict[str, Standing] = {}
+        self.declared: Declared | None = None
         self.lost: dict[str, str] = {}
         self.setups: dict[str, str] = {}
         for each in profile.detectors:
@@ -107,20 +121,57 @@ class Account:
         For whoever judges the statistics himself: no alarm is raised and no detector reset.
         """
         found: dict[str, Floats] = {}
-        for name, given in self.given(batch).items():
+        given = self.given(batch)
+        for name in self.in_order:
+            own = self.reading(name, given[name], found)
             found[name] = np.full(len(batch), np.nan)
-            found[name][given.rows] = self.detectors[name].update(given.batch)
+            found[name][own.rows] = self.detectors[name].update(own.batch)
         self.queries += len(batch)
         return found
+
+    @property
+    def in_order(self) -> list[str]:
+        """Name the detectors, those that read others' statistics last."""
+        return sorted(self.detectors, key=lambda name: bool(self.detectors[name].reads))
+
+    def reading(self, name: str, given: Given, statistics: Mapping[str, Floats]) -> Given:
+        """Add to what a detector is given the others' statistics, if it reads them."""
+        reads = self.detectors[name].reads
+        if not reads:
+            return given
+        read = np.column_stack([statistics[each] for each in reads])
+        return given._replace(batch=replace(given.batch, statistics=read[given.rows]))
+
+    def begin_anew(self, name: str) -> None:
+        """Reset a detector, and those that it reads: what they say is what it was told.
+
+        One with an open finding of its own is left as it is.
+        """
+        reset = {name, *self.detectors[name].reads}.difference(self.open()) | {name}
+        for each in reset:
+            self.detectors[each].reset()
 
     def forget(self) -> None:
         """Begin anew, as an account that was never seen."""
         self.queries = self.first_time = self.last_time = 0
         if self.repeats:
             self.repeats.clear()
+        self.revoke()
         for name, detector in self.detectors.items():
             detector.reset()
             self.standings[name] = Standing()
+
+    def declare(self, habit: DeclaredHabit) -> Declared:
+        """Let a declaration hold: where it is another one than before, from now on."""
+        if self.declared is None or self.declared.terms != habit.terms:
+            self.declared = Declared(habit.terms)
+            self.standings[DECLARED] = Standing()
+        return self.declared
+
+    def revoke(self) -> None:
+        """Let no declaration hold."""
+        self.declared = None
+        self.standings.pop(DECLARED, None)
 
     def open(self) -> list[str]:
         """Name the detectors that have an open finding."""
@@ -153,8 +204,11 @@ class Account:
         repeats = None
         if self.repeats:
             repeats = _RepeatsHeader(self.repeats.setup, self.repeats.header())
-        header = _Header(CODEC, self.queries, self.first_time, parts, self.last_time, repeats)
-        return _encode(header)
+        declared = None
+        if self.declared:
+            declared = _DeclaredHeader(self.declared, self.standings[DECLARED])
+        first, last = self.first_time, self.last_time
+        return _encode(_Header(CODEC, self.queries, first, parts, last, repeats, declared))
 
     def load(self, header: bytes, segments: Sequence[tuple[str, Segment]]) -> None:
         """Restore a fresh account; `segments` in the order of each detector's log.
@@ -169,6 +223,9 @@ class Account:
         self.last_time = saved.last_time
         self.queries = saved.queries
         self.first_time = saved.first_time
+        if saved.declared:
+            self.declared = saved.declared.state
+            self.standings[DECLARED] = saved.declared.standing
         for name, part in saved.detectors.items():
             if part.setup != self.setups.get(name):
                 self.retired[name] = part.standing
@@ -201,8 +258,9 @@ class Account:
 def seen(header: bytes) -> Seen:
     """Say what a saved header tells of its account; raises `StateError`."""
     saved = _decoded(header)
-    findings = (each.standing.finding for each in saved.detectors.values())
-    return Seen(saved.last_time, any(each is not None for each in findings))
+    standings = [each.standing for each in saved.detectors.values()]
+    standings += [saved.declared.standing] if saved.declared else []
+    return Seen(saved.last_time, any(each.finding is not None for each in standings))
 
 
 def forgotten(header: bytes) -> bytes:

@@ -9,6 +9,9 @@ import msgspec
 
 from gamekeeper.detectors.engine.account import Account
 from gamekeeper.detectors.engine.arrival import Arrival, Source
+from gamekeeper.detectors.engine.declared import NAME as DECLARED
+from gamekeeper.detectors.engine.declared import Declared
+from gamekeeper.detectors.engine.habits import DeclaredHabit
 from gamekeeper.detectors.engine.policy import Standing, close
 from gamekeeper.detectors.engine.profile import Profile
 from gamekeeper.detectors.engine.verdicts import Cause, make
@@ -21,15 +24,16 @@ def close_by_order(
 ) -> list[Verdict]:
     """Close the finding that an order names, if it is open; its detector begins anew.
 
-    It does so whatever the finding turned out to be: what is said of this one holds for no later
-    one.
+    So do those that it reads, whatever the finding turned out to be: what is said of this one holds
+    for no later one. A declaration that was broken stays so: what mends it is another one.
     """
     for name, standing in account.standings.items():
         if standing.finding == order.finding:
             evidence = {"analyst": order.analyst, "note": order.note}
             arrival = Arrival(order, source)
             verdict = _close(profile, account, name, standing, arrival, "analyst", evidence)
-            account.detectors[name].reset()
+            if name != DECLARED:
+                account.begin_anew(name)
             return [msgspec.structs.replace(verdict, disposition=order.disposition or None)]
     return []
 
@@ -44,6 +48,9 @@ def carry_over(profile: Profile, account: Account, arrival: Arrival) -> Iterator
     """
     evidence = {"profile": profile.hash}
     gone = dict(account.retired)
+    habit = profile.declared.get(arrival.event.account)
+    if account.declared:
+        gone |= _carry_declared(profile, account.standings[DECLARED], account.declared, habit)
     for each in profile.detectors:
         standing = account.standings[each.detector]
         if standing.finding is None or standing.profile == profile.hash:
@@ -57,6 +64,19 @@ def carry_over(profile: Profile, account: Account, arrival: Arrival) -> Iterator
         if standing.finding is not None:
             yield _close(profile, account, name, standing, arrival, "profile", evidence)
     account.retired.clear()
+    if habit is None:
+        account.revoke()
+
+
+def _carry_declared(
+    profile: Profile, standing: Standing, before: Declared, habit: DeclaredHabit | None
+) -> dict[str, Standing]:
+    """Keep the finding that a declaration is broken if it is still made; else give it back."""
+    if habit is None or habit.terms != before.terms or profile.policy.mode == "reset":
+        return {DECLARED: standing}
+    if standing.finding is not None:
+        standing.profile = profile.hash
+    return {}
 
 
 def _close(

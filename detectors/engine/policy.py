@@ -28,7 +28,8 @@ class Standing(msgspec.Struct, array_like=True):
 
     `finding` is its uid, None while there is none; `statistic` the one of its last change,
     `severity` its highest grade, `alarmed` the latest event time (us) of a statistic above the
-    threshold; `profile` (its hash) and `threshold` are those that it stands under.
+    threshold; `profile` (its hash) and `threshold` are those that it stands under. `withheld` is
+    the grade that it would have were the account's habit not declared, 0 where it has that.
     """
 
     finding: str | None = None
@@ -37,15 +38,20 @@ class Standing(msgspec.Struct, array_like=True):
     alarmed: int = 0
     profile: str = ""
     threshold: float = 0.0
+    withheld: int = 0
 
 
 class Change(NamedTuple):
-    """A change caused by row `row` of a batch; `standing` is a copy, made at that row."""
+    """A change caused by row `row` of a batch; `standing` is a copy, made at that row.
+
+    `released` says that it is the end of a declared habit which raised the severity.
+    """
 
     row: int
     activity: Activity
     reason: Reason
     standing: Standing
+    released: bool = False
 
 
 def severity(statistic: float, threshold: float, kind: Kind) -> int:
@@ -75,12 +81,14 @@ def judge(
     policy: Policy,
     profile: str,
     name: Callable[[int], str],
+    held: bool = False,
 ) -> Iterator[Change]:
     """Walk over `(n,)` statistics and event times (us), changing `standing` along the way.
 
     `kind` is the detector's, `profile` the hash of the one in force, `name` makes the uid of a
     finding that a row opens. Under the `reset` policy the caller must stop at the first change:
-    what follows it was computed by a detector not yet reset.
+    what follows it was computed by a detector not yet reset. `held`: a declared habit explains what
+    the detector sees, so that a finding opens with a severity of low and rises no higher.
 
     Events may come late: a finding expires by the latest alarm's time, whichever came last. So a
     tap whose clock runs far ahead keeps findings open until the others' clocks have caught up.
@@ -95,23 +103,39 @@ def judge(
             standing.statistic = statistic
             yield _change(row, "close", "expired", standing)
             close(standing)
+        before = standing.withheld
         if above[row]:
             standing.alarmed = max(standing.alarmed, int(times[row]))
             grade = severity(statistic, threshold, kind)
             if standing.finding is None:
                 standing.finding = name(row)
                 standing.profile, standing.threshold = profile, threshold
-                standing.severity, standing.statistic = grade, statistic
+                standing.statistic = statistic
+                standing.severity, standing.withheld = (0, grade) if held else (grade, 0)
                 yield _change(row, "create", "threshold", standing)
-            elif grade > standing.severity:
-                standing.severity, standing.statistic = grade, statistic
-                yield _change(row, "update", "escalation", standing)
+            elif grade > max(standing.severity, standing.withheld):
+                standing.withheld, standing.statistic = grade, statistic
+                if held:
+                    yield _change(row, "update", "escalation", standing)
+        if standing.withheld and not held:
+            yield release(standing, row)._replace(released=before > 0)
+
+
+def release(standing: Standing, row: int) -> Change:
+    """Let the open finding have the severity that was withheld."""
+    standing.severity, standing.withheld = standing.withheld, 0
+    return _change(row, "update", "escalation", standing)._replace(released=True)
+
+
+def otherwise(standing: Standing) -> Severity:
+    """Say what the open finding's severity were, did no habit withhold it."""
+    return SEVERITIES[max(standing.severity, standing.withheld)]
 
 
 def close(standing: Standing) -> None:
     """End the open finding."""
     standing.finding = None
-    standing.severity = 0
+    standing.severity = standing.withheld = 0
 
 
 def _change(row: int, activity: Activity, reason: Reason, standing: Standing) -> Change:

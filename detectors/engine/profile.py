@@ -15,12 +15,15 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from gamekeeper.detectors.catalog import DETECTORS, build
+from gamekeeper.detectors.engine.habits import DeclaredHabit, checked
 from gamekeeper.schemas.errors import ProfileError
 
 Mode = Literal["latch", "reset"]
 MODES: tuple[str, ...] = get_args(Mode)
 FORGET_AFTER = 90 * 24 * 3600.0
 """Seconds: longer than a customer who comes once a month is away."""
+LONG = 256
+"""Characters of an option from which on an account keeps its hash instead."""
 LEAST_FORGET_AFTER = 24 * 3600.0
 """Seconds: what is shorter than a day, a thief would wait out."""
 
@@ -106,6 +109,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     networks: tuple[NetworkRef, ...] = ()
     policy: Policy = Policy()
     promise: Promise = Promise()
+    habits: tuple[DeclaredHabit, ...] = ()
 
     @cached_property
     def canonical(self) -> bytes:
@@ -117,12 +121,19 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         content = msgspec.to_builtins(self) | {"promise": self.promise.content}
         if self.policy.forget_after == FORGET_AFTER:
             del content["policy"]["forget_after"]
+        if not self.habits:
+            del content["habits"]
         return msgspec.json.encode(content, order="sorted")
 
     @cached_property
     def hash(self) -> str:
         """Identify the content: the first 16 hex digits of its canonical JSON's SHA-256."""
         return hashlib.sha256(self.canonical).hexdigest()[:16]
+
+    @cached_property
+    def declared(self) -> dict[str, DeclaredHabit]:
+        """Give what is declared, by account."""
+        return {each.account: each for each in self.habits}
 
     def watches(self, model: str) -> bool:
         """Say whether the profile is meant for this model."""
@@ -133,11 +144,30 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Name the features that its detectors read."""
         return frozenset(DETECTORS[each.detector].feature for each in self.detectors) - {""}
 
+    @cached_property
+    def read(self) -> frozenset[str]:
+        """Name the detectors whose statistics another one reads."""
+        built = (build(each.detector, each.options) for each in self.detectors)
+        return frozenset(name for each in built for name in each.reads)
+
+    @property
+    def judged(self) -> tuple[DetectorProfile, ...]:
+        """Give the detectors that can alarm, or are to: all but those that are only read."""
+        return tuple(
+            each
+            for each in self.detectors
+            if each.threshold is not None or each.detector not in self.read
+        )
+
     def setup(self, each: DetectorProfile) -> str:
-        """Name what a detector's state depends on: options and network, never the threshold."""
+        """Name what a detector's state depends on: options and network, never the threshold.
+
+        Long options by their hash: every account keeps it.
+        """
         feature = DETECTORS[each.detector].feature
         networks = [ref.sha256 for ref in self.networks if ref.feature == feature]
-        return msgspec.json.encode([each.options, *networks], order="sorted").decode()
+        options = {name: _short(value) for name, value in each.options.items()}
+        return msgspec.json.encode([options, *networks], order="sorted").decode()
 
 
 def default_profile() -> Profile:
@@ -199,21 +229,47 @@ def resolve(profile: Profile) -> Profile:
                 f"profile {profile.name!r} has policy.{option} {patience:g}; give {least:g} "
                 f"seconds or more, or null to {never}"
             )
-    return msgspec.structs.replace(
-        profile, detectors=tuple(_with_threshold(each) for each in profile.detectors)
+    _check_reading(profile)
+    detectors = (
+        each if each.detector in profile.read else _with_threshold(each)
+        for each in profile.detectors
     )
+    habits = checked(profile.name, profile.habits)
+    return msgspec.structs.replace(profile, detectors=tuple(detectors), habits=habits)
+
+
+def _check_reading(profile: Profile) -> None:
+    """Refuse a detector that reads what is not there, or what alarms would take from it."""
+    missing = profile.read.difference(each.detector for each in profile.detectors)
+    if missing:
+        raise ProfileError(
+            f"profile {profile.name!r} lacks what one of its detectors reads: "
+            f"{', '.join(sorted(missing))}; add them, or calibrate again without"
+        )
+    if profile.read and profile.policy.mode == "reset":
+        raise ProfileError(
+            f"profile {profile.name!r}: under the policy `reset` alarms make detectors forget, "
+            "whose statistics another one reads; use policy.mode=latch"
+        )
 
 
 def check_thresholds(profile: Profile) -> Profile:
-    """Give the profile back if each detector can alarm; else raise `ProfileError`."""
+    """Give the profile back if each detector can alarm, or is read; else raise `ProfileError`."""
     for each in profile.detectors:
-        if each.threshold is None:
+        if each.threshold is None and each.detector not in profile.read:
             raise ProfileError(
                 f"profile {profile.name!r}: {each.detector} has no threshold of its own: "
                 "`gamekeeper calibrate` chooses one, or give it with "
                 f"--set {each.detector}.threshold=..."
             )
     return profile
+
+
+def _short(value: Any) -> Any:
+    """Put a hash in the place of a long text."""
+    if isinstance(value, str) and len(value) > LONG:
+        return hashlib.sha256(value.encode()).hexdigest()
+    return value
 
 
 def _with_threshold(each: DetectorProfile) -> DetectorProfile:

@@ -11,7 +11,7 @@ an older one than these counts as different again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -41,6 +41,11 @@ class Given(NamedTuple):
     def left_out(self, row: int) -> dict[str, int]:
         """Say in evidence how many repeats were left out."""
         return {} if self.repeats is None else {"repeats": int(self.repeats[row])}
+
+    def between(self, first: int, end: int) -> Given:
+        """Give those from one row of the batch to another, which is not among them."""
+        part = slice(*np.searchsorted(self.rows, [first, end]).tolist())
+        return self._replace(batch=self.batch[part], rows=self.rows[part])
 
 
 class Repeats:
@@ -76,10 +81,7 @@ class Repeats:
     def take(self, inputs: NDArray[Any]) -> NDArray[np.bool_]:
         """Take `(n, *shape)` queries; say of each whether it is different from those known."""
         self._log.trim()
-        kind = (inputs.dtype.str, inputs.shape[1:])
-        person = blake2b(repr(kind).encode(), digest_size=16).digest()
-        plain = np.ascontiguousarray(inputs + inputs.dtype.type(0))  # makes -0.0 the 0.0
-        return np.array([self._new(_digest(row, person)) for row in plain], bool)
+        return np.array([self._new(digest) for digest in digests(inputs)], bool)
 
     def _new(self, digest: bytes) -> bool:
         if digest in self._known:
@@ -123,5 +125,9 @@ class Repeats:
         return (self.capacity + PAGE) * SIZE + HEADER_BYTES
 
 
-def _digest(row: NDArray[Any], kind: bytes) -> bytes:
-    return blake2b(row.tobytes(), digest_size=SIZE, person=kind).digest()
+def digests(inputs: NDArray[Any]) -> Iterator[bytes]:
+    """Give the digests of `(n, *shape)` queries: of equal ones, the same."""
+    kind = (inputs.dtype.str, inputs.shape[1:])
+    person = blake2b(repr(kind).encode(), digest_size=16).digest()
+    for row in np.ascontiguousarray(inputs + inputs.dtype.type(0)):  # makes -0.0 the 0.0
+        yield blake2b(row.tobytes(), digest_size=SIZE, person=person).digest()

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from gamekeeper.detectors.base import Floats
 from gamekeeper.detectors.engine.account import Account
 from gamekeeper.detectors.engine.arrival import Key
+from gamekeeper.detectors.engine.declared import NAME as DECLARED
+from gamekeeper.detectors.engine.declared import Course
 from gamekeeper.detectors.engine.forgetting import remembered
-from gamekeeper.detectors.engine.policy import Change, close, judge
+from gamekeeper.detectors.engine.policy import Change, close, judge, release
 from gamekeeper.detectors.engine.profile import DetectorProfile, Profile
 from gamekeeper.detectors.engine.repeats import Given
 from gamekeeper.detectors.engine.stretch import Stretch
@@ -73,9 +75,13 @@ def _score(profile: Profile, account: Account, stretch: Stretch) -> Scored:
     statistics: dict[str, Floats] = {}
     found: list[_Found] = []
     given = account.given(stretch.batch)
-    for each in profile.detectors:
-        scores = statistics[each.detector] = np.full(len(stretch.batch), np.nan)
-        found += _detect(profile, account, stretch.key, given[each.detector], each, scores)
+    course = _course(profile, account, stretch)
+    detectors = {each.detector: each for each in profile.detectors}
+    for name in account.in_order:
+        own = account.reading(name, given[name], statistics)
+        scores = statistics[name] = np.full(len(stretch.batch), np.nan)
+        found += _watch(profile, account, stretch.key, own, detectors[name], scores, course)
+    found += _breaches(profile, account, stretch, course)
     account.queries += len(stretch.batch)
     verdicts: list[list[Verdict]] = [[] for _ in stretch.sources]
     for one in found:
@@ -86,6 +92,56 @@ def _score(profile: Profile, account: Account, stretch: Stretch) -> Scored:
     return Scored(statistics, verdicts, firsts)
 
 
+def _course(profile: Profile, account: Account, stretch: Stretch) -> Course:
+    """Follow the habit that is declared for the account, if one is."""
+    habit = profile.declared.get(stretch.key[0])
+    return account.declare(habit).follow(habit, stretch.batch) if habit else Course()
+
+
+def _breaches(
+    profile: Profile, account: Account, stretch: Stretch, course: Course
+) -> Iterator[_Found]:
+    """Give the changes of what stands against the account as its declaration is broken."""
+    if course.habit is None:
+        return
+    standing = account.standings[DECLARED]
+    changes = judge(
+        standing,
+        course.breach(),
+        course.times,
+        threshold=float(course.limit),
+        kind="load",  # never critical: customers who have grown do it, too
+        policy=profile.policy,
+        profile=profile.hash,
+        name=partial(_finding, profile, account, stretch.key, DECLARED, stretch.batch.queries),
+    )
+    for change in changes:
+        yield _Found(DECLARED, change.row, change, course.evidence(change.row))
+        if profile.policy.mode == "reset":
+            close(standing)
+
+
+def _watch(
+    profile: Profile,
+    account: Account,
+    key: Key,
+    given: Given,
+    each: DetectorProfile,
+    scores: Floats,
+    course: Course,
+) -> Iterator[_Found]:
+    """Let a detector take queries, cut where its findings begin or cease to be held at low."""
+    standing, kind = account.standings[each.detector], account.detectors[each.detector].kind
+    spans = course.spans(kind)
+    for span in spans:
+        part = given if len(spans) == 1 else given.between(span.first, span.end)
+        # A repeat, which the detector is not given, may be what ends the declaration.
+        if standing.withheld and not span.held and span.first not in part.rows[:1]:
+            change = release(standing, span.first)
+            yield _Found(each.detector, span.first, change, course.told(change, kind, span.first))
+        yield from _detect(profile, account, key, part, each, scores, course, span.held)
+
+
 def _detect(
     profile: Profile,
     account: Account,
@@ -93,6 +149,8 @@ def _detect(
     given: Given,
     each: DetectorProfile,
     scores: Floats,
+    course: Course,
+    held: bool,
 ) -> Iterator[_Found]:
     """Fill in one detector's statistics; give the changes of its standing."""
     detector = account.detectors[each.detector]
@@ -110,11 +168,14 @@ def _detect(
             policy=profile.policy,
             profile=profile.hash,
             name=partial(_finding, profile, account, key, each.detector, rest.queries),
+            held=held,
         )
         stop = count
         for change in changes:
             row = int(given.rows[start + change.row])
-            evidence = detector.evidence(change.row) | given.left_out(row)
+            evidence = course.told(change, detector.kind, row)
+            if not change.released:  # else the statistic need not be one that alarms
+                evidence = detector.evidence(change.row) | given.left_out(row) | evidence
             yield _Found(each.detector, row, change, evidence)
             if profile.policy.mode == "reset":
                 detector.reset()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gamekeeper.detectors.base import Featurizer, Floats
 from gamekeeper.detectors.engine.account import Account
 from gamekeeper.detectors.engine.arrival import Arrival
+from gamekeeper.detectors.engine.declared import NAME as DECLARED
 from gamekeeper.detectors.engine.featurizing import featurized, with_features
 from gamekeeper.detectors.engine.profile import Profile
 from gamekeeper.detectors.engine.scoring import Scored, score
@@ -82,7 +83,7 @@ class Slices:
         arrival = self._arrival._replace(features=_joined(self._features))
         statistics = _joined([each.statistics for each in self._scored])
         verdicts = [verdict for each in self._scored for verdict in each.verdicts[0]]
-        order = list(statistics)
+        order = [*statistics, DECLARED]
         verdicts.sort(key=lambda verdict: order.index(verdict.detector))
         return Outcome(arrival, self._scored[0].firsts[0], statistics, self._earlier + verdicts)
 

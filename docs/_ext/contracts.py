@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
+from gamekeeper.detectors.engine import DeclaredHabit
+from gamekeeper.detectors.engine.habits import EXPLAINS
 from gamekeeper.replay.tables import sql
 from gamekeeper.schemas import columns as table_columns
 from gamekeeper.schemas.jsonschema import generate
@@ -53,6 +56,14 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array" and "items" in schema and schema["items"]:
         return f"array of {_kind(schema['items'])}"
     return str(schema.get("contentEncoding") or schema.get("type"))
+
+
+def declaration() -> str:
+    """Tabulate what a profile says of a declared habit, and what the habits explain."""
+    _, made = msgspec.json.schema_components([DeclaredHabit])
+    explains = [(code(habit), ", ".join(map(code, kinds))) for habit, kinds in EXPLAINS.items()]
+    head = table(["habit", "findings that it holds at low"], explains)
+    return f"{head}\n\n{_fields(made[DeclaredHabit.__name__])}"
 
 
 def columns(name: str) -> str:

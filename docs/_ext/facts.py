@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from contracts import alerts, columns, message, metrics, sink_metrics, views
+from contracts import alerts, columns, declaration, message, metrics, sink_metrics, views
 from gamekeeper import detectors, replay, schemas, stream
 from gamekeeper.detectors.catalog import DETECTORS, FITTED, build
 from gamekeeper.detectors.engine import Policy
@@ -70,9 +70,7 @@ def detector(name: str) -> str:
     helps = arguments(DETECTORS[name].__init__)
     rows = [(f"`{name}.threshold`", _threshold(name), "alarm strictly above it")]
     for option, parameter in _options(name).items():
-        default = code(parameter.default)
-        if _has_to_be_given(name, option):
-            default = "none"
+        default = "none" if _has_to_be_given(name, option) else code(parameter.default) or "none"
         rows.append((f"`{name}.{option}`", default, helps[option]))
     return table(["option", "default", ""], rows)
 
@@ -183,6 +181,7 @@ FACTS: dict[str, Callable[..., str]] = {
     "attacks": attacks,
     "evasions": evasions,
     "habits": habits,
+    "declaration": declaration,
     "message": message,
     "columns": columns,
     "views": views,

@@ -233,6 +233,12 @@ def _warn(result: Calibration, plan: Plan) -> None:
         )
     if result.suspects:
         warn(f"the rule: {contamination.RULE}")
+    if result.taught:
+        read = ", ".join(sorted(result.profile.read))
+        warn(
+            f"{len(result.taught)} accounts taught novelty's habits and calibrate nothing more; "
+            f"{read} carry no threshold of their own, as novelty reads them"
+        )
     if not result.measured:
         warn("no account was held out: the promise is not measured")
 
@@ -259,6 +265,7 @@ def _document(
         "suspicion": contamination.RULE,
         "short": [life.account for life in result.short],
         "repeated": result.repeated,
+        "taught": [life.account for life in result.taught],
         "feedback": heeded_document(result.heeded),
         "accounts": _accounts(result.calibration, "calibration")
         + _accounts(result.held_out, "held out"),
@@ -295,7 +302,7 @@ def _print(out: Path, result: Calibration) -> None:
     profile = result.profile
     print_table(
         ("detector", "threshold", "which is"),
-        [(each.detector, each.threshold, _which(result, each)) for each in profile.detectors],
+        [(each.detector, each.threshold, _which(result, each)) for each in profile.judged],
     )
     if result.measured:
         print_table(HEADINGS, [cells(row) for row in result.measured], "on accounts held out")

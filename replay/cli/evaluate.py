@@ -180,7 +180,9 @@ def _print(profile: Profile, rows: list[Row], out: Path) -> None:
     ]
     print_text(f"profile {profile.name} ({profile.hash}), alarm when {', '.join(rules) or 'never'}")
     for each in profile.detectors:
-        if each.threshold is None:
+        if each.threshold is None and each.detector in profile.read:
+            print_text(f"{each.detector}: no alarm of its own: another detector reads it")
+        elif each.threshold is None:
             print_text(
                 f"{each.detector}: no alarm: no threshold; `gamekeeper calibrate` chooses one"
             )

@@ -1,4 +1,4 @@
-"""`gamekeeper profile`: show, compare, verify and announce profiles."""
+"""`gamekeeper profile`: show, compare, verify and announce profiles, and declare habits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from gamekeeper.replay.cli.declare import declare, print_habits, revoke
 from gamekeeper.replay.cli.options import jobs_option
 from gamekeeper.replay.cli.promising import beyond_option, print_later
 from gamekeeper.schemas.text import printable
@@ -31,11 +32,15 @@ def profile() -> None:
     """
 
 
+profile.add_command(declare)
+profile.add_command(revoke)
+
+
 @profile.command("show", epilog="Example: gamekeeper profile show digits.json")
 @click.argument("path", metavar="[PROFILE]", required=False, type=click.Path(path_type=Path))
 @table_options
 def show(path: Path | None, form: str) -> None:
-    """Show a profile: detectors, thresholds, policy and promise.
+    """Show a profile: detectors, thresholds, policy, declared habits and promise.
 
     Without PROFILE, it is the one that is used where none is given; `sample` is the one that ships.
     """
@@ -63,6 +68,7 @@ def show(path: Path | None, form: str) -> None:
         ],
     )
     print_text(f"policy: {_policy(shown)}")
+    print_habits(shown)
     for line in promised(shown.promise):
         print_text(printable(f"promise: {line}"))
 

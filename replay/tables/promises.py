@@ -64,6 +64,7 @@ found AS (
         arg_min(coalesce(kind, ''), query) AS kind
     FROM verdicts
     WHERE activity = 'create' AND model = $model AND profile = $profile
+        AND detector != 'declared' AND severity != 'low'
     GROUP BY account
 )
 SELECT

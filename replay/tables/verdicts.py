@@ -26,7 +26,7 @@ KINDS: Final = {
     "variants": "variants of earlier queries: a thief's, crops, frames, explainers",
     "other data": "other data than the model's own: a thief's, or a customer's",
     "load": "load: many requests in a short time",
-    None: "not said by the build that wrote it",
+    None: "none: breaks what is declared of it, or is of a build that did not say",
 }
 """What a finding's evidence is of, and who else makes such."""
 

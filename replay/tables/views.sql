@@ -60,8 +60,10 @@ SELECT
     max(statistic) FILTER (activity <> 'close') AS statistic,
     any_value(threshold) AS threshold,
     count(*) AS changes,
-    arg_max(summary, statistic) FILTER (activity <> 'close') AS summary,
-    arg_max(evidence, statistic) FILTER (activity <> 'close') AS evidence,
+    -- Of one statistic: the latest words, as a declared habit may hold it no longer; the first
+    -- evidence, as that verdict has none of the detector's.
+    arg_max(summary, (statistic, query)) FILTER (activity <> 'close') AS summary,
+    arg_max(evidence, (statistic, -query)) FILTER (activity <> 'close') AS evidence,
     any_value(profile) AS profile
 FROM changes
 GROUP BY finding, account, model, detector

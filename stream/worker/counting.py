@@ -49,7 +49,7 @@ def _count_outcome(engines: Engines, metrics: Metrics, outcome: Outcome) -> None
         for feature in profile.features.difference(outcome.arrival.features or ()):
             metrics.featureless.labels(feature).inc()
     for verdict in outcome.verdicts:
-        metrics.verdicts.labels(verdict.detector, verdict.activity).inc()
+        metrics.verdicts.labels(verdict.detector, verdict.activity, verdict.severity).inc()
         _tell_of(verdict)
 
 

@@ -60,7 +60,7 @@ class Metrics:
         self.verdicts = Counter(
             "gamekeeper_verdicts",
             "Verdicts written.",
-            ["detector", "activity"],
+            ["detector", "activity", "severity"],
             registry=registry,
         )
         self.featureless = Counter(

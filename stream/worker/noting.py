@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from gamekeeper.detectors.drift import Judged
 from gamekeeper.detectors.engine import Outcome
+from gamekeeper.detectors.engine.declared import NAME as DECLARED
 from gamekeeper.schemas.event import QueryEvent
+from gamekeeper.schemas.verdict import Verdict
 from gamekeeper.stream.worker.row_codec import Noted
 
 
@@ -25,13 +27,23 @@ def note(known: Noted | None, profile: str, outcome: Outcome) -> Noted | None:
     judged = known.judged
     judged = judged._replace(last=max(judged.last, event.time), queries=judged.queries + len(event))
     for verdict in outcome.verdicts:
-        if judged.found is None and (verdict.activity, verdict.profile) == ("create", profile):
+        if judged.found is None and counts(verdict, profile):
             judged = judged._replace(
                 found=max(0, verdict.query - known.first),
                 found_at=verdict.last_time,
                 kind=verdict.kind or "",
             )
     return known._replace(judged=judged)
+
+
+def counts(verdict: Verdict, profile: str) -> bool:
+    """Say whether a verdict is an alarm of the kind that a profile's promise is about.
+
+    What people have declared of an account is none: neither a finding that is held at low for it,
+    nor that of a declaration that was broken.
+    """
+    opened = (verdict.activity, verdict.profile) == ("create", profile)
+    return opened and verdict.detector != DECLARED and verdict.severity != "low"
 
 
 def _goes_on(known: Noted, profile: str, first: int) -> bool:

@@ -42,7 +42,7 @@ def samples() -> dict[str, set[str]]:
     metrics.watch_lag(lambda: {0: 0})
     standing = PromiseStanding("digits", "0123", 9, {"theft": 0}, suspended=False)
     metrics.watch_promises(lambda: [standing])
-    metrics.verdicts.labels("prada", "create")
+    metrics.verdicts.labels("prada", "create", "medium")
     sink = SinkMetrics()
     for each in (sink.records, sink.lost):
         each.labels("gamekeeper.verdicts")

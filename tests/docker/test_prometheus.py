@@ -50,7 +50,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     metrics.watch_lag(lambda: {0: 3, 1: 0})
     standing = PromiseStanding("digits", "0123", 9, {"theft": 0}, suspended=False)
     metrics.watch_promises(lambda: [standing])
-    metrics.verdicts.labels("prada", "create").inc()
+    metrics.verdicts.labels("prada", "create", "medium").inc()
     folder = tmp_path_factory.mktemp("prometheus")
     server, thread = start_http_server(port := ports.reserve(), HOST, metrics.registry)
     config = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())

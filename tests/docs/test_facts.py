@@ -11,6 +11,8 @@ import pytest
 import prose
 from facts import FACTS, defaults, variable_helps
 from gamekeeper.detectors.catalog import DETECTORS
+from gamekeeper.detectors.engine import DeclaredHabit
+from gamekeeper.detectors.engine.habits import EXPLAINS
 from gamekeeper.replay.honest import HABITS
 from gamekeeper.replay.tables.sql import view_help
 from gamekeeper.replay.theft.attacks import ATTACKS
@@ -85,6 +87,14 @@ def test_messages_are_told(name: str, kind: type[QueryEvent | Verdict]) -> None:
     told = {row[0].strip("`"): row for row in rows(FACTS["message"](name))}
     assert set(kind.__struct_fields__) <= set(told)
     assert all(told[field][1] and told[field][3] for field in kind.__struct_fields__)
+
+
+def test_declarations_are_told() -> None:
+    """Each field of a declared habit has a type and a text, and each habit what it explains."""
+    told = {row[0].strip("`"): row for row in rows(FACTS["declaration"]())}
+    assert set(DeclaredHabit.__struct_fields__) | set(EXPLAINS) <= set(told)
+    assert all(told[field][1] and told[field][3] for field in DeclaredHabit.__struct_fields__)
+    assert all(kind in told[habit][1] for habit, kinds in EXPLAINS.items() for kind in kinds)
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -33,9 +33,11 @@ NEEDED: dict[str, dict[str, Any]] = {
     "similarity": {"delta": 2.0},
     "ood": {"cut": 0.025},
     "spacing": {"usual": "2.38,-0.13,0.21"},
+    "novelty": {"habits": "ood,rate;0.02,0;0.005,1;-1,0;0,0;1,0"},
 }
 """Options that have no default; 2.0 lies between the attack's steps and the digits' distances, and
-0.025 above most digits' roughness; `usual` are the digits' distances."""
+0.025 above most digits' roughness; `usual` are the digits' distances,
+`habits` their roughness."""
 CASES = [
     *(pytest.param(name, {}, id=name) for name in DETECTORS),
     *(pytest.param(name, SMALL[name], id=f"{name}-small") for name in DETECTORS if name in SMALL),
@@ -80,8 +82,18 @@ def queries(
         roughness = np.square(np.diff(rows, axis=1, prepend=0)).mean(1, keepdims=True)
         rough = roughness.astype(np.float32)
         features = {"embedding": embedding, "log_likelihood": -rough, "ood": rough}
-    times = (first + np.arange(len(inputs))) * pace
-    return Batch(first=first, inputs=inputs, labels=labels, features=features, times=times)
+    numbers = first + np.arange(len(inputs))
+    # As of a detector that is never ready, and of one that says nothing of every third query.
+    known = np.where(numbers[:, None] % 3 == 1, np.nan, np.nan_to_num(roughness))
+    statistics = np.column_stack([known, np.full(len(inputs), np.nan)])
+    return Batch(
+        first=first,
+        inputs=inputs,
+        labels=labels,
+        features=features,
+        times=numbers * pace,
+        statistics=statistics,
+    )
 
 
 def traffic(seed: int = 0) -> Batch:
@@ -204,13 +216,14 @@ def test_inputs_are_neither_changed_nor_kept(name: str, options: dict[str, Any])
     batch, run = traffic(), Run(name, options)
     for start in range(0, QUERIES, 60):
         part = batch[start : start + 60]
-        given = [part.inputs, part.labels, part.times, *part.features.values()]
+        assert part.statistics is not None
+        given = [part.inputs, part.labels, part.times, part.statistics, *part.features.values()]
         arrays = [array.copy() for array in given]
-        inputs, labels, times, *features = arrays
+        inputs, labels, times, statistics, *features = arrays
         named = dict(zip(part.features, features, strict=True))
-        run.feed(Batch(start, inputs, labels, features=named, times=times))
+        run.feed(Batch(start, inputs, labels, features=named, times=times, statistics=statistics))
         for array, before in zip(arrays, given, strict=True):
-            assert np.array_equal(array, before)
+            assert np.array_equal(array, before, equal_nan=True)
             array.fill(7)
     assert same(whole(name, options, batch), run)
 

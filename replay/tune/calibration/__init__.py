@@ -3,10 +3,12 @@
 `calibrate` is the way in, `start` what it begins with, `feedback` what analysts have said of
 accounts; `maxima` of benign lives, the `account_rule` that makes thresholds of them, `fitting` of
 what detectors need to know of benign traffic; `false_alarms` measures the promise, `verify`
-measures it again on any traces, `profiles` reads and writes files.
+measures it again on any traces, `profiles` reads and writes files, `declaring` what people say of
+accounts.
 """
 
 from gamekeeper.replay.tune.calibration.calibrate import Calibration, calibrate
+from gamekeeper.replay.tune.calibration.declaring import declare, revoke, write_beside
 from gamekeeper.replay.tune.calibration.feedback import Feedback, Heeded, read_feedback
 from gamekeeper.replay.tune.calibration.maxima import Maxima
 from gamekeeper.replay.tune.calibration.plan import Plan
@@ -34,6 +36,7 @@ __all__ = [
     "Verification",
     "adopt",
     "calibrate",
+    "declare",
     "differences",
     "document",
     "lacks_density",
@@ -41,7 +44,9 @@ __all__ = [
     "options",
     "promised",
     "read_feedback",
+    "revoke",
     "start",
     "verify",
+    "write_beside",
     "write_profile",
 ]

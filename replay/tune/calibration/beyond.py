@@ -46,7 +46,7 @@ def further_queries(asked: int | None) -> int:
 
 def beyond(profile: Profile, accounts: Sequence[Maxima]) -> list[Beyond]:
     """Count by detector and, as the last, together; nothing where no account went beyond."""
-    names = [each.detector for each in profile.detectors]
+    names = [each.detector for each in profile.judged]
     chosen = [[name] for name in names] + ([names] if len(names) > 1 else [])
     rows = [_row(profile, each, accounts) for each in chosen]
     return [row for row in rows if row is not None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,7 @@ from gamekeeper.replay.tune.calibration.contamination import Suspect, suspects
 from gamekeeper.replay.tune.calibration.false_alarms import FalseAlarms, count, overall
 from gamekeeper.replay.tune.calibration.feedback import NO_FEEDBACK, Feedback, Heeded, heed
 from gamekeeper.replay.tune.calibration.fitting import fit
+from gamekeeper.replay.tune.calibration.habits import learn, learns, teaching
 from gamekeeper.replay.tune.calibration.maxima import Maxima, measure
 from gamekeeper.replay.tune.calibration.plan import Plan
 from gamekeeper.replay.tune.calibration.sharing import shares
@@ -41,7 +42,7 @@ class Calibration(msgspec.Struct, frozen=True):
     counted from the smallest; `measured` is empty where nothing was held out, `later` also where
     no account held out is longer than the life. `short` accounts did not reach the life; the names
     in `repeated` belong to accounts of several traces. `heeded` is what analysts' feedback did;
-    whom they called honest is no suspect.
+    whom they called honest is no suspect. `taught` are the accounts that taught `novelty` habits.
     """
 
     profile: Profile
@@ -54,6 +55,7 @@ class Calibration(msgspec.Struct, frozen=True):
     short: list[Life]
     repeated: list[str]
     heeded: Heeded
+    taught: list[Life]
 
 
 def calibrate(
@@ -82,13 +84,23 @@ def calibrate(
         lives = benign_lives(known, *excluded, feedback)
         chosen = reaching(lives, plan.life)
         heeded = heed(feedback, known, not_excluded(known, *excluded), chosen)
-        sides = split(chosen, exact(plan.held_out), plan.seed)
-        check_carried(lives, chosen, sides.count(False), plan, len(base.detectors))
+        roles = _roles(chosen, base, plan)
+        check_carried(lives, chosen, len(roles.judging), plan, base)
         if plan.fitted:
-            fitting = [life for life, out in zip(chosen, sides, strict=True) if not out]
+            fitting = roles.teaching or roles.judging
             base = fit(base, plan.fitted, store, fitting, plan.life, networks=networks, jobs=jobs)
+        if roles.teaching:
+            base = learn(
+                base,
+                store,
+                roles.teaching,
+                plan.life,
+                networks=networks,
+                jobs=jobs,
+                advance=lambda done, _: advance(done, len(chosen)),
+            )
         calibration, measuring = _measure(
-            store, chosen, sides, base, plan, networks=networks, jobs=jobs, advance=advance
+            store, roles, base, plan, networks=networks, jobs=jobs, advance=advance
         )
     profile = _profile(base, calibration, plan, heeded, name, model)
     measured = count(profile, measuring, plan.alpha) if measuring else []
@@ -97,7 +109,7 @@ def calibrate(
         profile=_with_measurement(profile, measured, later),
         ranks={
             name: rank(share, len(calibration))
-            for name, share in shares(exact(plan.alpha), len(calibration), base.detectors).items()
+            for name, share in shares(exact(plan.alpha), len(calibration), base.judged).items()
         },
         calibration=calibration,
         held_out=measuring,
@@ -109,13 +121,35 @@ def calibrate(
         short=[life for life in lives if life.queries < plan.life],
         repeated=_repeated(chosen),
         heeded=heeded,
+        taught=roles.teaching,
+    )
+
+
+class _Roles(NamedTuple):
+    """Which accounts teach `novelty` habits, which choose thresholds, and which measure."""
+
+    teaching: list[Life]
+    judging: list[Life]
+    held_out: list[Life]
+
+
+def _roles(chosen: Sequence[Life], base: Profile, plan: Plan) -> _Roles:
+    sides = split(chosen, exact(plan.held_out), plan.seed)
+    calibrating = [life for life, out in zip(chosen, sides, strict=True) if not out]
+    held = [life for life, out in zip(chosen, sides, strict=True) if out]
+    if not learns(base):
+        return _Roles([], calibrating, held)
+    teach = teaching(calibrating, plan.seed)
+    return _Roles(
+        [life for life, taught in zip(calibrating, teach, strict=True) if taught],
+        [life for life, taught in zip(calibrating, teach, strict=True) if not taught],
+        held,
     )
 
 
 def _measure(
     store: TraceStore,
-    chosen: Sequence[Life],
-    sides: Sequence[bool],
+    roles: _Roles,
     base: Profile,
     plan: Plan,
     *,
@@ -125,12 +159,12 @@ def _measure(
 ) -> tuple[list[Maxima], list[Maxima]]:
     """Measure the accounts that calibrate, and those held out, these beyond the life as well."""
     found: list[list[Maxima]] = []
-    done = 0
-    for side, further in ((False, 0), (True, further_queries(plan.beyond))):
-        lives = [life for life, out in zip(chosen, sides, strict=True) if out == side]
+    done = len(roles.teaching)
+    total = sum(map(len, roles))
+    for lives, further in ((roles.judging, 0), (roles.held_out, further_queries(plan.beyond))):
 
         def tell(count: int, _: int, before: int = done) -> None:
-            advance(before + count, len(chosen))
+            advance(before + count, total)
 
         found.append(
             measure(
@@ -179,9 +213,12 @@ def _profile(
     name: str,
     model: str,
 ) -> Profile:
-    share = shares(exact(plan.alpha), len(calibration), base.detectors)
+    share = shares(exact(plan.alpha), len(calibration), base.judged)
     detectors = []
     for each in base.detectors:
+        if each.detector not in share:
+            detectors.append(each)
+            continue
         maxima = [account.maxima[each.detector] for account in calibration]
         chosen = threshold(maxima, share[each.detector])
         if math.isinf(chosen):

@@ -50,8 +50,8 @@ def count(profile: Profile, accounts: Sequence[Maxima], alpha: float) -> list[Fa
     The row of all detectors and populations is the last one without a population. `alpha` is
     promised for all detectors together, of which each has a share. There must be accounts.
     """
-    names = [each.detector for each in profile.detectors]
-    share = shares(exact(alpha), profile.promise.accounts, profile.detectors)
+    names = [each.detector for each in profile.judged]
+    share = shares(exact(alpha), profile.promise.accounts, profile.judged)
     rows = [_row(profile, [name], None, accounts, float(share[name])) for name in names]
     if len(names) > 1:
         rows.append(_row(profile, names, None, accounts, alpha))

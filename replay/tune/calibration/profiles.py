@@ -24,6 +24,8 @@ from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.files import whole
 from gamekeeper.stream.profile_files import load_profile
 
+LONG = 64
+"""Characters of an option that are shown."""
 SHIPPED = Path(str(files("gamekeeper.replay.sample"))) / "profile.json"
 """The profile of the sample trace's model; its networks lie beside it."""
 
@@ -87,7 +89,16 @@ def options(each: DetectorProfile) -> dict[str, Any]:
     50
     """
     known = inspect.signature(DETECTORS[each.detector]).parameters
-    return shown({name: each.options.get(name, known[name].default) for name in known})
+    given = shown({name: each.options.get(name, known[name].default) for name in known})
+    return {name: _brief(value) for name, value in given.items()}
+
+
+def _brief(value: Any) -> Any:
+    """Put a hash in the place of a long text, which nobody reads."""
+    if not isinstance(value, str) or len(value) <= LONG:
+        return value
+    digest = sha256(value.encode()).hexdigest()[:16]
+    return f"{len(value):,} characters, SHA-256 {digest}..."
 
 
 def shown(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,6 +132,10 @@ def flat(profile: Profile) -> dict[str, Any]:
     for each in profile.detectors:
         values[f"{each.detector}.threshold"] = each.threshold
         values |= {f"{each.detector}.{name}": value for name, value in options(each).items()}
+    for habit in profile.habits:
+        terms: dict[str, Any] = msgspec.to_builtins(habit)
+        account = terms.pop("account")
+        values |= {f"habits.{account}.{name}": value for name, value in terms.items()}
     values |= {f"networks.{each.feature}": each.sha256 for each in profile.networks}
     for group, part in (("policy", profile.policy), ("promise", profile.promise)):
         builtins: dict[str, Any] = msgspec.to_builtins(part)

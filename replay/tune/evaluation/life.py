@@ -12,7 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gamekeeper.detectors.base import Batch, Featurizer, Floats
-from gamekeeper.detectors.engine import Account, Profile, Stretch, score, with_features
+from gamekeeper.detectors.engine import (
+    Account,
+    DetectorProfile,
+    Profile,
+    Stretch,
+    score,
+    with_features,
+)
 from gamekeeper.replay.traces import Life
 from gamekeeper.replay.tune.evaluation.rates import alarm_queries, alarmed_chunks
 from gamekeeper.schemas.errors import ProfileError
@@ -68,7 +75,8 @@ def score_life(
     """Score a life's queries for a new account."""
     account = Account(profile)
     names = [each.detector for each in profile.detectors]
-    groups = [(name,) for name in names] + ([tuple(names)] if len(names) > 1 else [])
+    judged = [each.detector for each in profile.judged]
+    groups = [(name,) for name in judged] + ([tuple(judged)] if len(judged) > 1 else [])
     retirements = [Retirement(profile, group) for group in groups]
     times: list[NDArray[np.int64]] = []
     parts: dict[str, list[Floats]] = {name: [] for name in names}
@@ -108,7 +116,7 @@ class Retirement:
 
     def __init__(self, profile: Profile, names: Sequence[str]) -> None:
         """Watch the detectors of these names, any of which retires the account."""
-        own = tuple(each for each in profile.detectors if each.detector in names)
+        own = _with_read(profile, names)
         self.names = names
         self.alarms = 0
         self.thresholds = {
@@ -137,6 +145,17 @@ class Retirement:
         self.alarms += 1
         self._account = Account(self._profile)
         return int(min(rows)) + 1
+
+
+def _with_read(profile: Profile, names: Sequence[str]) -> tuple[DetectorProfile, ...]:
+    """Give these detectors, and those that they read; these raise no alarm."""
+    own = tuple(each for each in profile.detectors if each.detector in names)
+    read = msgspec.structs.replace(profile, detectors=own).read.difference(names)
+    return tuple(
+        msgspec.structs.replace(each, threshold=None) if each.detector in read else each
+        for each in profile.detectors
+        if each.detector in read or each.detector in names
+    )
 
 
 def _tally(retirement: Retirement, statistics: dict[str, Floats]) -> Tally:

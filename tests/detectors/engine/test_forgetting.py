@@ -128,7 +128,7 @@ def test_state_of_builds_that_noted_no_time_is_remembered() -> None:
     """Its next query tells the time; nothing is forgotten before it."""
     engine = Engine(profile())
     engine.process(arrivals([(0, 0)]))
-    *fields, last_time, _ = msgspec.msgpack.decode(engine.accounts["ada", "digits"].header())
+    *fields, last_time = msgspec.msgpack.decode(engine.accounts["ada", "digits"].header())[:5]
     assert last_time == START
     older = Account(profile())
     older.load(msgspec.msgpack.encode(fields), engine.accounts["ada", "digits"].drain())

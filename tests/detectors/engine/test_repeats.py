@@ -213,7 +213,7 @@ def test_state_of_builds_that_knew_no_repeats_is_read() -> None:
     account = Account(made)
     batch = Batch(0, np.ones((1, 2), np.float32), np.zeros(1, np.int64))
     account.update(batch)
-    *fields, _ = msgspec.msgpack.decode(account.header())
+    fields = msgspec.msgpack.decode(account.header())[:5]
     older = Account(made)
     older.load(msgspec.msgpack.encode(fields), [])
     assert (older.queries, older.lost) == (1, {})

@@ -49,6 +49,42 @@ def test_what_is_said_of_steps() -> None:
     assert "repeats" not in told
 
 
+TERMS = {"habit": "load test", "owner": "SRE", "until": "2027-03-01", "budget": 5000}
+
+
+def test_what_is_said_while_a_declared_habit_holds_a_finding() -> None:
+    """By whose word it is low, after the evidence, in the place of what to do."""
+    evidence = {"queries": 100, "per_second": 12.0, "label_entropy": 2.0, "classes": 10}
+    standing = Standing("f", 88.0, 0, 0, "p", 20.0, 2)
+    held = {"declared": TERMS | {"left": 4100, "otherwise": "high"}}
+    assert summarize("rate", standing, Promise(), evidence | held) == (
+        "Its latest 100 queries came at 12 a second, over 10 classes. The statistic is 88; above "
+        "20 it alarms, and no rate of false alarms is promised. It is held at low, otherwise high: "
+        "SRE has declared the account a load test until 2027-03-01; 4,100 of 5,000 queries are "
+        "left that day."
+    )
+
+
+@pytest.mark.parametrize(
+    ("ended", "why"),
+    [
+        ("undeclared", "no habit that explains it is declared any more"),
+        ("until", "SRE declared the account a load test until 2027-03-01"),
+        ("budget", "SRE declared the account a load test of 5,000 queries a day, and more came"),
+        ("inputs", "SRE declared the account a load test of 20 inputs, and others came"),
+    ],
+)
+def test_what_is_said_when_it_no_longer_does(ended: str, why: str) -> None:
+    """Why, first, and what to do; the evidence is with the verdicts before."""
+    standing = Standing("f", 88.0, 2, 0, "p", 20.0)
+    terms = {} if ended == "undeclared" else TERMS | {"inputs": 20}
+    told = summarize("rate", standing, Promise(), {"declared": terms | {"ended": ended}})
+    assert told == (
+        f"It is no longer held at low: {why}. The statistic is 88; above 20 it alarms, and no rate "
+        f"of false alarms is promised. {NEXT['load']}"
+    )
+
+
 @pytest.mark.parametrize("name", list(DETECTORS))
 def test_every_kind_has_a_next_step(name: str) -> None:
     """So that a new kind cannot be forgotten."""

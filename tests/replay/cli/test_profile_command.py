@@ -18,12 +18,14 @@ from gamekeeper.detectors.engine import (
     override,
     resolve,
 )
+from gamekeeper.detectors.engine.habits import EXPLAINS
+from gamekeeper.replay.cli.declare import HABITS
 from gamekeeper.replay.cli.profile import profile as command
-from gamekeeper.replay.tune.calibration import Plan, calibrate, differences, write_profile
+from gamekeeper.replay.tune.calibration import Plan, calibrate, differences, start, write_profile
 from gamekeeper.replay.tune.calibration.profiles import flat
 from gamekeeper.replay.tune.evaluation import clopper_pearson
 from gamekeeper.schemas.errors import ProfileError, TraceError
-from gamekeeper.stream.profile_files import load_profile
+from gamekeeper.stream.profile_files import load_networks, load_profile
 from support.toys import Echo, random_values, write_values
 
 
@@ -225,3 +227,88 @@ def test_a_promise_with_its_measurement_survives_the_file(tmp_path: Path) -> Non
     again = load_profile(tmp_path / "x.json")
     assert again == profile
     assert again.hash == profile.hash
+
+
+def declare(path: Path, account: str, *more: str | Path, habit: str = "explainer") -> Result:
+    """Declare a habit."""
+    terms = ("--owner", "Kim", "--until", "2027-03-01", "--budget", "5000")
+    return run("declare", path, "--account", account, "--habit", habit, *terms, *more)
+
+
+def test_every_habit_can_be_declared(tmp_path: Path) -> None:
+    """The words of the command line are those of profiles, and what stood before is replaced."""
+    assert set(HABITS.values()) == set(EXPLAINS)
+    write_profile(default_profile(), tmp_path / "x.json")
+    for word, habit in HABITS.items():
+        done = declare(tmp_path / "x.json", "ada", habit=word)
+        assert done.exit_code == 0, done.output
+        assert "gamekeeper profile announce" in done.stderr
+        [declared] = load_profile(tmp_path / "x.json").habits
+        assert declared.habit == habit
+
+
+def test_declared_habits_are_shown_compared_and_revoked(tmp_path: Path) -> None:
+    """Whoever they are of, in whatever order; who has expired is said; names are data."""
+    path = tmp_path / "x.json"
+    write_profile(default_profile(), path)
+    declare(path, "b\x1b[2J", "--until", "2020-01-01")
+    declare(path, "a", "--inputs", "3", habit="probe")
+    both = load_profile(path)
+    shown = run("show", path).stdout
+    assert "\x1b" not in shown
+    assert [
+        ("expired" in line, "holds" in line) for line in shown.splitlines() if "Kim" in line
+    ] == [
+        (False, True),
+        (True, False),
+    ]
+    said = json.loads(run("show", path, "--format", "json").stdout)
+    del said["hash"]
+    assert msgspec.convert(said, Profile) == both
+    write_profile(default_profile(), tmp_path / "old.json")
+    changes = run("diff", tmp_path / "old.json", path, "--format", "json").stdout
+    told = {each["name"]: each["after"] for each in json.loads(changes)["changes"]}
+    assert told["habits.a.inputs"] == 3
+    assert told["habits.b\x1b[2J.until"] == "2020-01-01"
+    other = tmp_path / "y.json"
+    declare(tmp_path / "old.json", "a", "--inputs", "3", "--out", other, habit="probe")
+    declare(other, "b\x1b[2J", "--until", "2020-01-01")
+    assert load_profile(other).hash == both.hash
+    for account in ("a", "b\x1b[2J"):
+        assert run("revoke", path, "--account", account).exit_code == 0
+    assert load_profile(path) == default_profile()
+    error = run("revoke", path, "--account", "a").exception
+    assert isinstance(error, ProfileError)
+    assert "profile show" in str(error)
+
+
+def test_a_profile_takes_its_networks_along(tmp_path: Path) -> None:
+    """One that ships with the package is written elsewhere; the file it is read from is refused."""
+    done = declare(Path("sample"), "a", "--out", tmp_path / "new" / "x.json", "--format", "json")
+    assert done.exit_code == 0, done.output
+    made = load_profile(tmp_path / "new" / "x.json")
+    assert json.loads(done.stdout)["profile"] == made.hash
+    assert len(load_networks(made, tmp_path / "new")) == len(made.networks) == 2
+    refused = declare(Path("sample"), "a")
+    assert refused.exit_code == 2
+    assert "--out" in refused.stderr
+
+
+def test_what_cannot_be_declared_leaves_the_profile(tmp_path: Path) -> None:
+    """The last word counts, and it is checked before anything is written."""
+    write_profile(default_profile(), tmp_path / "x.json")
+    refused = declare(tmp_path / "x.json", "a", "--until", "soon").exception
+    assert isinstance(refused, ProfileError)
+    assert "2027-03-01" in str(refused)
+    assert load_profile(tmp_path / "x.json") == default_profile()
+
+
+def test_calibrating_a_profile_again_keeps_what_it_declares(echo: Profile, tmp_path: Path) -> None:
+    """The accounts are the same, whatever the thresholds."""
+    write_profile(echo, tmp_path / "x.json")
+    declare(tmp_path / "x.json", "ada")
+    begun = start(tmp_path / "y.json", profile=tmp_path / "x.json")
+    path = write_values(tmp_path / "before.parquet", random_values({"p": 60}))
+    result = calibrate([path], begun.profile, Plan(alpha=0.1, life=20), name="mine")
+    assert result.profile.declared.keys() == {"ada"}
+    assert result.profile.promise.alpha == 0.1

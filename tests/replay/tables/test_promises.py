@@ -94,6 +94,16 @@ def test_a_promise_is_suspended_where_more_accounts_alarm(folder: Path) -> None:
     assert kinds == [1, 0, 29, 0]
 
 
+@pytest.mark.parametrize("declared", [{"severity": "low"}, {"detector": "declared"}])
+def test_what_is_declared_of_accounts_does_not_count(
+    tmp_path: Path, declared: dict[str, str]
+) -> None:
+    """Neither what is held at low for it, nor that it was broken: no promise is about these."""
+    opened = [found(each, **declared) for each in range(60, 120, 2)]
+    write(tmp_path, range(120), opened)
+    assert [each["standing"] for each in standings(tmp_path)] == ["held"]
+
+
 def test_a_finding_says_that_its_promise_was_suspended(folder: Path) -> None:
     """In plain words and 80 columns, with what to do; one that was opened before does not."""
     late, early = found(110), found(7)

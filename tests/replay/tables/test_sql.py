@@ -74,6 +74,24 @@ def test_missing_tables_are_empty(tmp_path: Path) -> None:
         assert list(run(connection, f"FROM {view}")[0].rows) == []
 
 
+def test_a_finding_that_a_habit_no_longer_holds_has_the_latest_words(tmp_path: Path) -> None:
+    """Of verdicts of one statistic, the last one's severity and words, the first one's evidence."""
+    held = make_verdict("account 0", 3, "create", severity="low", summary="It is held at low.")
+    released = make_verdict(
+        "account 0",
+        9,
+        "update",
+        severity="high",
+        summary="No longer.",
+        evidence={"declared": {"ended": "budget"}},
+    )
+    for table in ([held, released], [released, held]):
+        write_parquet(verdict_rows(table), tmp_path / "verdicts" / "a.parquet")
+        [row] = rows(tmp_path, "FROM findings")
+        assert (row["severity"], row["summary"]) == ("high", "No longer.")
+        assert "distances" in json.loads(row["evidence"])
+
+
 @pytest.mark.parametrize("table", COLUMNS)
 def test_missing_tables_have_the_types_of_written_ones(
     table: str, folder: Path, tmp_path_factory: pytest.TempPathFactory

@@ -30,12 +30,14 @@ from gamekeeper.stream.worker import promises
 from gamekeeper.stream.worker.changelog import Tenure
 from gamekeeper.stream.worker.engines import Engines
 from gamekeeper.stream.worker.metrics import Metrics, PromiseStanding
+from gamekeeper.stream.worker.noting import counts
 from gamekeeper.stream.worker.promises import HOLDS, SUSPENDED, Promises
 from gamekeeper.stream.worker.row_codec import Noted
 from gamekeeper.stream.worker.rulings import ruled_by
 from support.account_rows import KEY, Rows, Run, arrivals, of
 from support.brokers import Broker, Names
 from support.online import expected, found
+from support.verdict_tables import make_verdict
 from support.workers import Record, Worker, environ_for, prepare, send, wait_for
 
 PROMISE = Promise(alpha=0.01, accounts=99, life=1000)
@@ -331,3 +333,20 @@ def test_a_worker_tells_and_changes_no_verdict(
         assert (told["level"], told["model"]) == ("warning", "digits")
         assert worker.terminate() == 0
     assert found(settings) == expected(settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ({}, True),
+        ({"severity": "low"}, False),
+        ({"detector": "declared"}, False),
+        ({"activity": "update"}, False),
+        ({"profile": "another"}, False),
+    ],
+)
+def test_alarms_that_a_promise_is_about(changes: dict[str, str], counted: bool) -> None:
+    """What people have declared of an account is none, nor is what was opened before."""
+    plain = {"activity": "create", "profile": "mine", "severity": "high"}
+    verdict = msgspec.structs.replace(make_verdict("ada", 4, "create"), **plain | changes)
+    assert counts(verdict, "mine") == counted

@@ -13,6 +13,7 @@ from gamekeeper.detectors import catalog
 from gamekeeper.detectors.base import Batch, Detector, Floats, Segment
 from gamekeeper.detectors.engine import (
     Arrival,
+    DeclaredHabit,
     DetectorProfile,
     Engine,
     Key,
@@ -32,6 +33,7 @@ MODEL = "digits"
 ACCOUNTS = ("account-0", "account-1", "account-4", "account-5")
 """Two on each partition."""
 BROKEN = b"\x00"
+DECLARED = {"owner": "Kim", "until": "2027-03-01"}
 
 
 class Chain(Detector):
@@ -41,7 +43,7 @@ class Chain(Detector):
     """
 
     name: ClassVar[str] = "chain"
-    kind: ClassVar[Kind] = "theft"
+    kind: ClassVar[Kind] = "variants"
     threshold = 0.5
     _HEADER = Header("chain", 1, [])
 
@@ -115,6 +117,10 @@ with toy():
             name="simulated",
             detectors=(DetectorProfile(detector=Chain.name),),
             policy=Policy(close_after=0.0),
+            habits=(
+                DeclaredHabit(account=ACCOUNTS[0], habit="explainer", budget=9, **DECLARED),
+                DeclaredHabit(account=ACCOUNTS[2], habit="probe", inputs=4, budget=99, **DECLARED),
+            ),
         )
     )
     assert PROFILE.hash
