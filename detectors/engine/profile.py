@@ -68,8 +68,10 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     `alpha` is None where thresholds were not calibrated: then nothing is promised. What was
     measured on benign accounts that calibration never saw stands beside it: `held_out_alarms` of
     `held_out_accounts` ever alarmed, by any detector; with the exact 95 % interval of the rate.
-    After that life, `beyond_alarms` of these alarmed first in `beyond_queries` queries, with the
-    exact 95 % interval of such alarms per million queries; None: none of them was longer.
+    After that life, at most `per_million` first alarms per million queries are promised, with 95 %
+    confidence (None: no number is), and `beyond_alarms` of these accounts alarmed first in
+    `beyond_queries` queries, with the exact 95 % interval of such alarms per million queries; None:
+    none of them was longer.
     Of the accounts that calibrated or measured, `feedback_honest` have findings that analysts
     closed as harmless; `feedback_left_out` others were left out for theirs.
     """
@@ -84,6 +86,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     beyond_queries: int = 0
     beyond_alarms: int = 0
     beyond_interval: tuple[float, float] | None = None
+    per_million: float | None = None
     feedback_honest: int = 0
     feedback_left_out: int = 0
 
@@ -94,6 +97,8 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.beyond_interval is None:
             for name in ("beyond_queries", "beyond_alarms", "beyond_interval"):
                 del content[name]
+        if self.per_million is None:
+            del content["per_million"]
         if not self.feedback_honest and not self.feedback_left_out:
             del content["feedback_honest"], content["feedback_left_out"]
         return content

@@ -73,6 +73,11 @@ if TYPE_CHECKING:
     help="Share of the accounts that measures the promise instead of making it.",
 )
 @beyond_option
+@click.option(
+    "--per-million",
+    type=click.FloatRange(0, min_open=True),
+    help="First alarms that there may be per million queries after that life.  [default: any]",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
 @click.option("--exclude", metavar="ACCOUNT", multiple=True, help="Leave it out; repeatable.")
 @click.option(
@@ -94,6 +99,7 @@ def calibrate(
     life: int,
     held_out: float,
     beyond: int | None,
+    per_million: float | None,
     seed: int,
     exclude: tuple[str, ...],
     exclude_kind: tuple[str, ...],
@@ -134,6 +140,7 @@ def calibrate(
         life=life,
         held_out=held_out,
         beyond=beyond,
+        per_million=per_million,
         seed=seed,
         model=model,
         exclude=exclude,
@@ -290,9 +297,17 @@ def _which(result: Calibration, detector: DetectorProfile) -> str:
     name = detector.detector
     place, accounts = result.ranks[name], len(result.calibration)
     maximum = sorted(each.maxima[name] for each in result.calibration)[place - 1]
+    if detector.threshold is not None and detector.threshold > max(maximum, _least(name)):
+        return f"above maximum {place} of {accounts}, for what comes after the life"
     if detector.threshold != maximum:
         return f"its least, above maximum {place} of {accounts}"
     return f"maximum {place} of {accounts}, from the least"
+
+
+def _least(detector: str) -> float:
+    from gamekeeper.detectors.catalog import DETECTORS
+
+    return DETECTORS[detector].least
 
 
 def _print(out: Path, result: Calibration) -> None:

@@ -36,6 +36,8 @@ from gamekeeper.replay.tune.evaluation import clopper_pearson
 
 READ = ("prada", "similarity", "likelihood", "ood", "spacing")
 LIFE, SPLITS, FITTED = 1000, 5, 100
+HIDDEN = ("augment", "mixup", "cutmix", "class-gaussian", "jba-pgd", "color")
+"""Attacks that are hidden in habits, too: some of each kind that `novelty` sees."""
 
 
 class Scored(NamedTuple):
@@ -113,6 +115,19 @@ class Scorer:
             lambda: np.concatenate([each.event.inputs.array() for each in read_trace([trace])]),
         )
 
+    def hidden(self, trace: Path, habit: str, every: int) -> Scored:
+        """Give an account of a habit, one of whose queries in `every` is of a recorded attack."""
+
+        def mixed() -> Inputs:
+            attack = np.concatenate([each.event.inputs.array() for each in read_trace([trace])])
+            images = sent(Plan(habit, 1000, LIFE), self.own("test"), 900)
+            places = np.arange(every - 1, LIFE, every)[: len(attack)]
+            images[places] = attack[: len(places)].reshape(-1, *images.shape[1:])
+            return images
+
+        name = f"{trace.stem} in {habit}, 1 of {every}"
+        return self.account(f"hidden--{trace.stem}--{habit}--{every}", name, mixed)
+
 
 Rule = Callable[[Scored], Floats]
 """Says after which queries `(n,)` an account alarms."""
@@ -154,12 +169,13 @@ def tell(
 ) -> None:
     """Print whom rules flag: of honest accounts how many, of thieves which, and when."""
     flagged = [[bool(rule(each).any()) for each in test] for rule in rules]
-    low, high = clopper_pearson(sum(flagged[0]), len(test))
+    low, high = clopper_pearson(sum(flagged[0]), len(test)) if test else (0.0, 1.0)
     seen = [[np.flatnonzero(rule(each)) for each in thieves] for rule in rules]
     caught = np.array([[len(rows) > 0 for rows in each] for each in seen], bool)
     steps = np.array([(each.steps > 5).any() for each in thieves], bool)
+    rate = np.mean(flagged) if test else 0.0
     print(
-        f"\n{name}: {np.mean(flagged):.1%} of {len(test)} honest accounts in the mean of "
+        f"\n{name}: {rate:.1%} of {len(test)} honest accounts in the mean of "
         f"{len(rules)} splits (the first: {low:.1%} to {high:.1%}); thieves "
         f"{caught.sum(axis=1).mean():.1f} of {len(thieves)}, with steps "
         f"{(caught | steps).sum(axis=1).mean():.1f} (steps alone {steps.sum()})",
@@ -199,6 +215,17 @@ def main() -> None:
             some = everybody[::part]
             rules = [together(*halves(some, seed), alpha) for seed in range(SPLITS)]
             tell(f"alpha {alpha}, novelty of {len(some)}", rules, test, thieves)
+    print("\nhidden in a habit, alpha 0.05:")
+    among = [
+        scorer.hidden(each, habit, every)
+        for each in asked.thief
+        if each.stem in HIDDEN
+        for habit in ("own", "crops")
+        for every in (2, 4, 10)
+    ]
+    rules = [together(*halves(everybody, seed), 0.05) for seed in range(SPLITS)]
+    tell("novelty", rules, [], among)
+    tell("each alone", [alone(everybody, 0.05)], [], among)
     print("\na family that calibration has not seen, alpha 0.02:")
     for family in sorted({HABITS[each.habit].family for each in test} - {"own"}):
         seen = [each for each in everybody if HABITS[each.habit].family != family]

@@ -29,6 +29,7 @@ from gamekeeper.replay.tune.calibration.false_alarms import FalseAlarms, count, 
 from gamekeeper.replay.tune.calibration.feedback import NO_FEEDBACK, Feedback, Heeded, heed
 from gamekeeper.replay.tune.calibration.fitting import fit
 from gamekeeper.replay.tune.calibration.habits import learn, learns, teaching
+from gamekeeper.replay.tune.calibration.lasting import lasting
 from gamekeeper.replay.tune.calibration.maxima import Maxima, measure
 from gamekeeper.replay.tune.calibration.plan import Plan
 from gamekeeper.replay.tune.calibration.sharing import shares
@@ -103,6 +104,8 @@ def calibrate(
             store, roles, base, plan, networks=networks, jobs=jobs, advance=advance
         )
     profile = _profile(base, calibration, plan, heeded, name, model)
+    if plan.per_million is not None:
+        profile = lasting(profile, calibration, plan.per_million)
     measured = count(profile, measuring, plan.alpha) if measuring else []
     later = beyond(profile, measuring)
     return Calibration(
@@ -161,7 +164,9 @@ def _measure(
     found: list[list[Maxima]] = []
     done = len(roles.teaching)
     total = sum(map(len, roles))
-    for lives, further in ((roles.judging, 0), (roles.held_out, further_queries(plan.beyond))):
+    after = further_queries(plan.beyond)
+    judging = 0 if plan.per_million is None else after
+    for lives, further in ((roles.judging, judging), (roles.held_out, after)):
 
         def tell(count: int, _: int, before: int = done) -> None:
             advance(before + count, total)

@@ -11,7 +11,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `alpha` for all detectors together, over the first `life` queries; `held_out` is the share of
     the accounts that only measures; `exclude` names accounts, `exclude_kinds` kinds of traffic.
     In `beyond` queries of the accounts held out that come after the life, first alarms are counted
-    (None: in all). `fitted` names the detectors whose option in `FITTED` is chosen, too, `trained`
+    (None: in all); `per_million` is how many of them there may be per million queries (None: any).
+    `fitted` names the detectors whose option in `FITTED` is chosen, too, `trained`
     the accounts that a network was trained on, which are left out.
     """
 
@@ -19,6 +20,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     life: int = 10_000
     held_out: float = 0.5
     beyond: int | None = None
+    per_million: float | None = None
     seed: int = 0
     model: str | None = None
     exclude: tuple[str, ...] = ()

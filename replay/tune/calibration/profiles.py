@@ -171,6 +171,11 @@ def promised(promise: Promise) -> list[str]:
         f"calibrated on {promise.accounts} benign accounts of: {', '.join(promise.populations)}; "
         "it holds for accounts like these, and not for others",
     ]
+    if promise.per_million is not None:
+        lines.append(
+            f"and, with 95 % confidence, at most {promise.per_million:g} first alarms per million "
+            "queries after that"
+        )
     if promise.feedback_honest or promise.feedback_left_out:
         lines.append(
             f"analysts' feedback: {promise.feedback_honest} accounts count as honest since their "
