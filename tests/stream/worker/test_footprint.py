@@ -88,7 +88,7 @@ def test_what_neighbours_share_counts_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "shape"), [(1, (1, 784)), (20, (1, 10)), (8, (25, 784)), (1, (2000, 10))]
+    ("events", "shape"), [(1, (1, 784)), (20, (1, 10)), (8, (25, 784)), (1, (1500, 10))]
 )
 @pytest.mark.parametrize("names", [*[(each,) for each in OPTIONS], tuple(READING)])
 def test_accounts_count_as_what_was_allocated(
@@ -98,7 +98,7 @@ def test_accounts_count_as_what_was_allocated(
     detectors = tuple(DetectorProfile(detector=name, options=READING[name]) for name in names)
     engine = Engine(resolve(Profile(name="test", detectors=detectors)))
     store = Store(Engines(engine), 10**6, 2**40, {0: Tenure(1, 0)})
-    many = 100 if events * shape[0] < 100 else 10
+    many = min(100, max(4, 1200 // (events * shape[0])))
     feed(engine, store, range(2), events, shape)  # fills caches that all accounts share
     store.clear()
     gc.collect()
