@@ -28,6 +28,7 @@ from gamekeeper.replay.tune.calibration.contamination import Suspect, suspects
 from gamekeeper.replay.tune.calibration.false_alarms import FalseAlarms, count, overall
 from gamekeeper.replay.tune.calibration.feedback import NO_FEEDBACK, Feedback, Heeded, heed
 from gamekeeper.replay.tune.calibration.fitting import fit
+from gamekeeper.replay.tune.calibration.journal import Journal
 from gamekeeper.replay.tune.calibration.maxima import Maxima, measure
 from gamekeeper.replay.tune.calibration.plan import Plan
 from gamekeeper.replay.tune.calibration.sharing import shares
@@ -65,16 +66,20 @@ def calibrate(
     networks: Path = Path(),
     feedback: Feedback = NO_FEEDBACK,
     jobs: int = 1,
+    journal: Journal | None = None,
+    stage: Callable[[str], None] = lambda what: None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Calibration:
     """Choose thresholds for `base`'s detectors, as they are set there; `name` the new profile.
 
     Accounts that `feedback` does not allow are left out. `networks` is the folder of the files that
-    `base` names. `advance` is told the accounts scored so far and in all. Raises `TraceError`
+    `base` names. What `journal` has is not done again, and it is told the rest. `stage` is told
+    what begins, `advance` the accounts done in it so far and in all. Raises `TraceError`
     for faulty traces, for attacks that are not excluded and for accounts that are too few or too
     short, with the numbers that would do, and `ProfileError` for a model that is not watched or
     ambiguous.
     """
+    paths = list(paths)
     with open_trace(paths) as store:
         model = _model(store.lives, base, plan)
         known = [life for life in store.lives if life.model == model]
@@ -84,11 +89,23 @@ def calibrate(
         heeded = heed(feedback, known, not_excluded(known, *excluded), chosen)
         sides = split(chosen, exact(plan.held_out), plan.seed)
         check_carried(lives, chosen, sides.count(False), plan, len(base.detectors))
+        if journal:
+            journal.open(paths, base, plan, chosen, sides)
         if plan.fitted:
+            stage("fitting")
             fitting = [life for life, out in zip(chosen, sides, strict=True) if not out]
-            base = fit(base, plan.fitted, store, fitting, plan.life, networks=networks, jobs=jobs)
+            base = _fit(base, plan, store, fitting, networks, jobs, journal, advance)
+        stage("accounts")
         calibration, measuring = _measure(
-            store, chosen, sides, base, plan, networks=networks, jobs=jobs, advance=advance
+            store,
+            chosen,
+            sides,
+            base,
+            plan,
+            networks=networks,
+            jobs=jobs,
+            journal=journal,
+            advance=advance,
         )
     profile = _profile(base, calibration, plan, heeded, name, model)
     measured = count(profile, measuring, plan.alpha) if measuring else []
@@ -112,6 +129,27 @@ def calibrate(
     )
 
 
+def _fit(
+    base: Profile,
+    plan: Plan,
+    store: TraceStore,
+    lives: Sequence[Life],
+    networks: Path,
+    jobs: int,
+    journal: Journal | None,
+    advance: Callable[[int, int], None],
+) -> Profile:
+    """Fit what an earlier run has not fitted."""
+    if journal and (known := journal.fitted()):
+        return known
+    fitted = fit(
+        base, plan.fitted, store, lives, plan.life, networks=networks, jobs=jobs, advance=advance
+    )
+    if journal:
+        journal.keep_fitted(fitted)
+    return fitted
+
+
 def _measure(
     store: TraceStore,
     chosen: Sequence[Life],
@@ -121,6 +159,7 @@ def _measure(
     *,
     networks: Path,
     jobs: int,
+    journal: Journal | None,
     advance: Callable[[int, int], None],
 ) -> tuple[list[Maxima], list[Maxima]]:
     """Measure the accounts that calibrate, and those held out, these beyond the life as well."""
@@ -141,6 +180,7 @@ def _measure(
                 beyond=further,
                 networks=networks,
                 jobs=jobs,
+                journal=journal,
                 advance=tell,
             )
         )
