@@ -217,7 +217,7 @@ def _density(
 
 
 def _warn(result: Calibration, plan: Plan) -> None:
-    from gamekeeper.replay.tune.calibration import contamination
+    from gamekeeper.replay.tune.calibration import contamination, exchangeability
     from gamekeeper.replay.tune.calibration.benign_lives import naming
 
     say_heeded(result.heeded)
@@ -243,6 +243,16 @@ def _warn(result: Calibration, plan: Plan) -> None:
         )
     if result.suspects:
         warn(f"the rule: {contamination.RULE}")
+    for different in result.unlike:
+        warn(
+            f"population {printable(different.population)} is unlike the others: the median of its "
+            f"{different.detector} is {different.median:.4g}, theirs {different.others:.4g} "
+            f"(probability {different.probability:.2g} if they were alike); the promise is about "
+            "this mix of accounts, and of its share: by itself it alarms at another rate, which "
+            "the figures by population measure"
+        )
+    if result.unlike:
+        warn(f"the rule: {exchangeability.RULE}")
     if not result.measured:
         warn("no account was held out: the promise is not measured")
 
@@ -250,7 +260,12 @@ def _warn(result: Calibration, plan: Plan) -> None:
 def _document(
     traces: tuple[str, ...], out: Path, plan: Plan, result: Calibration
 ) -> dict[str, object]:
-    from gamekeeper.replay.tune.calibration import contamination, document, false_alarms
+    from gamekeeper.replay.tune.calibration import (
+        contamination,
+        document,
+        exchangeability,
+        false_alarms,
+    )
 
     return {
         "schema": 1,
@@ -267,6 +282,8 @@ def _document(
             for each in result.suspects
         ],
         "suspicion": contamination.RULE,
+        "unlike": [each._asdict() for each in result.unlike],
+        "likeness": exchangeability.RULE,
         "short": [life.account for life in result.short],
         "repeated": result.repeated,
         "feedback": heeded_document(result.heeded),

@@ -25,6 +25,7 @@ from gamekeeper.replay.tune.calibration.benign_lives import benign_lives, not_ex
 from gamekeeper.replay.tune.calibration.beyond import Beyond, beyond, further_queries
 from gamekeeper.replay.tune.calibration.carrying import check_carried
 from gamekeeper.replay.tune.calibration.contamination import Suspect, suspects
+from gamekeeper.replay.tune.calibration.exchangeability import Unlike, unlike
 from gamekeeper.replay.tune.calibration.false_alarms import FalseAlarms, count, overall
 from gamekeeper.replay.tune.calibration.feedback import NO_FEEDBACK, Feedback, Heeded, heed
 from gamekeeper.replay.tune.calibration.fitting import fit
@@ -42,7 +43,7 @@ class Calibration(msgspec.Struct, frozen=True):
     counted from the smallest; `measured` is empty where nothing was held out, `later` also where
     no account held out is longer than the life. `short` accounts did not reach the life; the names
     in `repeated` belong to accounts of several traces. `heeded` is what analysts' feedback did;
-    whom they called honest is no suspect.
+    whom they called honest is no suspect. `unlike` are the populations that differ from the rest.
     """
 
     profile: Profile
@@ -52,6 +53,7 @@ class Calibration(msgspec.Struct, frozen=True):
     measured: list[FalseAlarms]
     later: list[Beyond]
     suspects: list[Suspect]
+    unlike: list[Unlike]
     short: list[Life]
     repeated: list[str]
     heeded: Heeded
@@ -123,6 +125,7 @@ def calibrate(
         suspects=[
             each for each in suspects([*calibration, *measuring]) if each.life not in heeded.honest
         ],
+        unlike=unlike([*calibration, *measuring]),
         short=[life for life in lives if life.queries < plan.life],
         repeated=_repeated(chosen),
         heeded=heeded,

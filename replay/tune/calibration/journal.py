@@ -20,6 +20,7 @@ import msgspec
 from gamekeeper.detectors.engine import DetectorProfile, Profile
 from gamekeeper.replay.traces import Life, trace_files
 from gamekeeper.replay.tune.calibration.maxima import Maxima
+from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.files import write_whole
 
 SECRET: Final = "secret"  # noqa: S105  the name of the option
@@ -42,7 +43,12 @@ class Journal:
         self._drawn = drawn
 
     def open(self, paths: Iterable[Path | str], base: Profile, *rest: object) -> None:
-        """Find what was scored for these traces, this profile and the `rest`; drop all else."""
+        """Find what was scored for these traces, this profile and the `rest`; drop all else.
+
+        Raises `ProfileError` where there is no folder for the profile.
+        """
+        if not self._top.parent.is_dir():
+            raise ProfileError(f"{self._top.parent}: cannot write the profile: no such folder")
         known = [_without_secret(each, self._drawn) for each in base.detectors]
         bare = msgspec.structs.replace(base, detectors=tuple(known))
         files = [(each.trace, _content(each.path)) for each in trace_files(paths)]
