@@ -13,7 +13,7 @@ from rich.progress import TimeElapsedColumn
 
 from gamekeeper.replay.cli.feedback import document as heeded_document
 from gamekeeper.replay.cli.feedback import feedback_of, feedback_option, say_heeded
-from gamekeeper.replay.cli.options import STARTS_ANEW, detector_option, interruptible, jobs_option
+from gamekeeper.replay.cli.options import GOES_ON, detector_option, interruptible, jobs_option
 from gamekeeper.replay.cli.promising import beyond_option, print_later
 from gamekeeper.schemas.text import printable
 from gamekeeper.stream.cli.output import json_line, print_table, print_text, table_options, warn
@@ -86,7 +86,7 @@ if TYPE_CHECKING:
 @feedback_option
 @jobs_option
 @table_options
-@interruptible(STARTS_ANEW)
+@interruptible(GOES_ON)
 def calibrate(
     traces: tuple[str, ...],
     out: Path,
@@ -113,13 +113,14 @@ def calibrate(
     taken for benign. Each account gives the largest statistic of its first LIFE queries; the
     threshold is high enough among those that at most ALPHA of such accounts ever alarm. What too
     few or too short accounts cannot carry is refused. Accounts held out then measure the rate,
-    and how often they alarm after these queries.
+    and how often they alarm after these queries. Interrupted, the same command goes on.
     `--detector likelihood` fits its density to a fifth of the accounts where inputs are vectors and
     no --networks are given.
     """
     if networks and profile:
         raise click.UsageError("give --networks or --profile, not both")
     from gamekeeper.replay.tune.calibration import (  # none of these is needed to print help
+        Journal,
         Plan,
         lacks_density,
         start,
@@ -148,11 +149,15 @@ def calibrate(
         fitted=begun.fitted,
         trained=trained,
     )
+    journal = Journal(out, begun.drawn)
     with progress() as bar:
         task = bar.add_task("reading", total=None)
 
+        def stage(what: str) -> None:
+            bar.reset(task, description=what, total=None)
+
         def advance(done: int, total: int) -> None:
-            bar.update(task, description="accounts", completed=done, total=total)
+            bar.update(task, completed=done, total=total)
 
         result = run_calibration(
             traces,
@@ -162,9 +167,14 @@ def calibrate(
             networks=begun.networks,
             feedback=heard,
             jobs=jobs or cores(),
+            journal=journal,
+            stage=stage,
             advance=advance,
         )
     write_profile(result.profile, out)
+    journal.close()
+    if journal.recalled:
+        warn(f"went on: an earlier run of this command had scored {journal.recalled} accounts")
     _warn(result, plan)
     if form == "json":
         click.echo(json_line(_document(traces, out, plan, result)))
@@ -214,7 +224,7 @@ def _density(
 
 
 def _warn(result: Calibration, plan: Plan) -> None:
-    from gamekeeper.replay.tune.calibration import contamination
+    from gamekeeper.replay.tune.calibration import contamination, exchangeability
     from gamekeeper.replay.tune.calibration.benign_lives import naming
 
     say_heeded(result.heeded)
@@ -246,6 +256,16 @@ def _warn(result: Calibration, plan: Plan) -> None:
             f"{len(result.taught)} accounts taught novelty's habits and calibrate nothing more; "
             f"{read} carry no threshold of their own, as novelty reads them"
         )
+    for different in result.unlike:
+        warn(
+            f"population {printable(different.population)} is unlike the others: the median of its "
+            f"{different.detector} is {different.median:.4g}, theirs {different.others:.4g} "
+            f"(probability {different.probability:.2g} if they were alike); the promise is about "
+            "this mix of accounts, and of its share: by itself it alarms at another rate, which "
+            "the figures by population measure"
+        )
+    if result.unlike:
+        warn(f"the rule: {exchangeability.RULE}")
     if not result.measured:
         warn("no account was held out: the promise is not measured")
 
@@ -253,7 +273,12 @@ def _warn(result: Calibration, plan: Plan) -> None:
 def _document(
     traces: tuple[str, ...], out: Path, plan: Plan, result: Calibration
 ) -> dict[str, object]:
-    from gamekeeper.replay.tune.calibration import contamination, document, false_alarms
+    from gamekeeper.replay.tune.calibration import (
+        contamination,
+        document,
+        exchangeability,
+        false_alarms,
+    )
 
     return {
         "schema": 1,
@@ -270,6 +295,8 @@ def _document(
             for each in result.suspects
         ],
         "suspicion": contamination.RULE,
+        "unlike": [each._asdict() for each in result.unlike],
+        "likeness": exchangeability.RULE,
         "short": [life.account for life in result.short],
         "repeated": result.repeated,
         "taught": [life.account for life in result.taught],

@@ -35,7 +35,6 @@ detector_option = click.option(
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells report it."""
 GOES_ON = "give the same command again to go on"
-STARTS_ANEW = "what was measured is not kept: the same command starts anew"
 Given = ParamSpec("Given")
 
 

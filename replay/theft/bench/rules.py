@@ -20,7 +20,7 @@ from gamekeeper.detectors.engine import DetectorProfile, Profile
 from gamekeeper.replay.theft.bench.pools import Queries, Rows
 from gamekeeper.replay.tune.calibration.account_rule import threshold
 from gamekeeper.replay.tune.calibration.fitting import fill, read
-from gamekeeper.replay.tune.calibration.start import SECRET
+from gamekeeper.replay.tune.calibration.journal import SECRET
 from gamekeeper.schemas.errors import TraceError
 
 COMBINED: Final = ("prada", *(name for name in FITTED if DETECTORS[name].feature))

@@ -1,15 +1,17 @@
 """Profiles whose thresholds carry a promise: chosen, measured, checked again.
 
 `calibrate` is the way in, `start` what it begins with, `feedback` what analysts have said of
-accounts; `maxima` of benign lives, the `account_rule` that makes thresholds of them, `fitting` of
-what detectors need to know of benign traffic; `false_alarms` measures the promise, `verify`
-measures it again on any traces, `profiles` reads and writes files, `declaring` what people say of
-accounts.
+accounts, `journal` what an interrupted run has done; `maxima` of benign lives, the `account_rule`
+that makes thresholds of them, `fitting` of what detectors need to know of benign traffic, `habits`
+of what honest accounts do, `remembering` of networks' features; `false_alarms` measures the
+promise, `verify` measures it again on any traces, `profiles` reads and writes files, `declaring`
+what people say of accounts.
 """
 
 from gamekeeper.replay.tune.calibration.calibrate import Calibration, calibrate
 from gamekeeper.replay.tune.calibration.declaring import declare, revoke, write_beside
 from gamekeeper.replay.tune.calibration.feedback import Feedback, Heeded, read_feedback
+from gamekeeper.replay.tune.calibration.journal import Journal
 from gamekeeper.replay.tune.calibration.maxima import Maxima
 from gamekeeper.replay.tune.calibration.plan import Plan
 from gamekeeper.replay.tune.calibration.profiles import (
@@ -30,6 +32,7 @@ __all__ = [
     "Calibration",
     "Feedback",
     "Heeded",
+    "Journal",
     "Maxima",
     "Plan",
     "Start",

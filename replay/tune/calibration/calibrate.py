@@ -25,10 +25,12 @@ from gamekeeper.replay.tune.calibration.benign_lives import benign_lives, not_ex
 from gamekeeper.replay.tune.calibration.beyond import Beyond, beyond, further_queries
 from gamekeeper.replay.tune.calibration.carrying import check_carried
 from gamekeeper.replay.tune.calibration.contamination import Suspect, suspects
+from gamekeeper.replay.tune.calibration.exchangeability import Unlike, unlike
 from gamekeeper.replay.tune.calibration.false_alarms import FalseAlarms, count, overall
 from gamekeeper.replay.tune.calibration.feedback import NO_FEEDBACK, Feedback, Heeded, heed
 from gamekeeper.replay.tune.calibration.fitting import fit
 from gamekeeper.replay.tune.calibration.habits import learn, learns, teaching
+from gamekeeper.replay.tune.calibration.journal import Journal
 from gamekeeper.replay.tune.calibration.lasting import lasting
 from gamekeeper.replay.tune.calibration.maxima import Maxima, measure
 from gamekeeper.replay.tune.calibration.plan import Plan
@@ -43,7 +45,8 @@ class Calibration(msgspec.Struct, frozen=True):
     counted from the smallest; `measured` is empty where nothing was held out, `later` also where
     no account held out is longer than the life. `short` accounts did not reach the life; the names
     in `repeated` belong to accounts of several traces. `heeded` is what analysts' feedback did;
-    whom they called honest is no suspect. `taught` are the accounts that taught `novelty` habits.
+    whom they called honest is no suspect. `unlike` are the populations that differ from the rest,
+    `taught` the accounts that taught `novelty` habits.
     """
 
     profile: Profile
@@ -53,6 +56,7 @@ class Calibration(msgspec.Struct, frozen=True):
     measured: list[FalseAlarms]
     later: list[Beyond]
     suspects: list[Suspect]
+    unlike: list[Unlike]
     short: list[Life]
     repeated: list[str]
     heeded: Heeded
@@ -68,16 +72,20 @@ def calibrate(
     networks: Path = Path(),
     feedback: Feedback = NO_FEEDBACK,
     jobs: int = 1,
+    journal: Journal | None = None,
+    stage: Callable[[str], None] = lambda what: None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Calibration:
     """Choose thresholds for `base`'s detectors, as they are set there; `name` the new profile.
 
     Accounts that `feedback` does not allow are left out. `networks` is the folder of the files that
-    `base` names. `advance` is told the accounts scored so far and in all. Raises `TraceError`
+    `base` names. What `journal` has is not done again, and it is told the rest. `stage` is told
+    what begins, `advance` the accounts done in it so far and in all. Raises `TraceError`
     for faulty traces, for attacks that are not excluded and for accounts that are too few or too
     short, with the numbers that would do, and `ProfileError` for a model that is not watched or
     ambiguous.
     """
+    paths = list(paths)
     with open_trace(paths) as store:
         model = _model(store.lives, base, plan)
         known = [life for life in store.lives if life.model == model]
@@ -87,21 +95,20 @@ def calibrate(
         heeded = heed(feedback, known, not_excluded(known, *excluded), chosen)
         roles = _roles(chosen, base, plan)
         check_carried(lives, chosen, len(roles.judging), plan, base)
-        if plan.fitted:
-            fitting = roles.teaching or roles.judging
-            base = fit(base, plan.fitted, store, fitting, plan.life, networks=networks, jobs=jobs)
-        if roles.teaching:
-            base = learn(
-                base,
-                store,
-                roles.teaching,
-                plan.life,
-                networks=networks,
-                jobs=jobs,
-                advance=lambda done, _: advance(done, len(chosen)),
-            )
+        if journal:
+            journal.open(paths, base, plan, roles)
+        if plan.fitted or roles.teaching:
+            base = _fit(base, plan, store, roles, networks, jobs, journal, stage, advance)
+        stage("accounts")
         calibration, measuring = _measure(
-            store, roles, base, plan, networks=networks, jobs=jobs, advance=advance
+            store,
+            roles,
+            base,
+            plan,
+            networks=networks,
+            jobs=jobs,
+            journal=journal,
+            advance=advance,
         )
     profile = _profile(base, calibration, plan, heeded, name, model)
     if plan.per_million is not None:
@@ -121,6 +128,7 @@ def calibrate(
         suspects=[
             each for each in suspects([*calibration, *measuring]) if each.life not in heeded.honest
         ],
+        unlike=unlike([*calibration, *measuring]),
         short=[life for life in lives if life.queries < plan.life],
         repeated=_repeated(chosen),
         heeded=heeded,
@@ -150,6 +158,41 @@ def _roles(chosen: Sequence[Life], base: Profile, plan: Plan) -> _Roles:
     )
 
 
+def _fit(
+    base: Profile,
+    plan: Plan,
+    store: TraceStore,
+    roles: _Roles,
+    networks: Path,
+    jobs: int,
+    journal: Journal | None,
+    stage: Callable[[str], None],
+    advance: Callable[[int, int], None],
+) -> Profile:
+    """Fit what an earlier run has not fitted, and learn habits where some accounts teach."""
+    if journal and (known := journal.fitted()):
+        return known
+    lives = roles.teaching or roles.judging
+    if plan.fitted:
+        stage("fitting")
+        base = fit(
+            base,
+            plan.fitted,
+            store,
+            lives,
+            plan.life,
+            networks=networks,
+            jobs=jobs,
+            advance=advance,
+        )
+    if roles.teaching:
+        stage("habits")
+        base = learn(base, store, lives, plan.life, networks=networks, jobs=jobs, advance=advance)
+    if journal:
+        journal.keep_fitted(base)
+    return base
+
+
 def _measure(
     store: TraceStore,
     roles: _Roles,
@@ -158,12 +201,12 @@ def _measure(
     *,
     networks: Path,
     jobs: int,
+    journal: Journal | None,
     advance: Callable[[int, int], None],
 ) -> tuple[list[Maxima], list[Maxima]]:
     """Measure the accounts that calibrate, and those held out, these beyond the life as well."""
     found: list[list[Maxima]] = []
-    done = len(roles.teaching)
-    total = sum(map(len, roles))
+    done, total = 0, len(roles.judging) + len(roles.held_out)
     after = further_queries(plan.beyond)
     judging = 0 if plan.per_million is None else after
     for lives, further in ((roles.judging, judging), (roles.held_out, after)):
@@ -180,6 +223,7 @@ def _measure(
                 beyond=further,
                 networks=networks,
                 jobs=jobs,
+                journal=journal,
                 advance=tell,
             )
         )

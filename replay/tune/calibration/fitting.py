@@ -8,9 +8,8 @@ the score above which a query is out of distribution. Each says itself how it is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,9 @@ from gamekeeper.detectors.engine import DetectorProfile, Profile, resolve, with_
 from gamekeeper.detectors.vectors import finite
 from gamekeeper.replay.traces import Life, TraceStore
 from gamekeeper.replay.tune.calibration.maxima import first_queries
+from gamekeeper.replay.tune.calibration.remembering import remembering_networks
 from gamekeeper.replay.tune.evaluation import BATCH, Shard, shard
 from gamekeeper.replay.tune.processes import over
-from gamekeeper.stream.profile_files import load_networks
 
 ACCOUNTS = 100
 """Accounts that are looked at: quantiles of 100 lives are exact enough, and networks take time."""
@@ -44,17 +43,21 @@ def fit(
     *,
     networks: Path,
     jobs: int = 1,
+    advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Profile:
     """Fill in the fitted options of the detectors named, from the first `queries` of each life.
 
-    Raises `ProfileError` where the traces do not have the feature, neither from events nor from a
+    `advance` is told the accounts read so far and in all. Raises `ProfileError` where the traces do
+    not have the feature, neither from events nor from a
     network.
     """
     chosen = list(lives[:: -(-len(lives) // ACCOUNTS)])
     work = partial(_read_shard, store.folder, profile, networks, tuple(options), queries)
-    readings: list[Readings] = []
-    for _, found in sorted(over(work, shard(chosen), jobs, here=True), key=itemgetter(0)):
-        readings += found
+    parts: dict[int, list[Readings]] = {}
+    for part, found in over(work, shard(chosen), jobs, here=True):
+        parts[part.number] = found
+        advance(sum(map(len, parts.values())), len(chosen))
+    readings = [each for number in sorted(parts) for each in parts[number]]
     detectors = tuple(
         fill(each, readings) if each.detector in options else each for each in profile.detectors
     )
@@ -80,7 +83,7 @@ def _read_shard(
     part: Shard,
 ) -> list[Readings]:
     store = TraceStore(folder)
-    featurizers = load_networks(profile, networks)
+    featurizers = remembering_networks(profile, networks)
     return [
         read(names, featurizers, first_queries(store.stretches(life, BATCH), queries))
         for life in part.lives

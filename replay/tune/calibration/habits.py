@@ -25,10 +25,10 @@ from gamekeeper.detectors.novelty import MOST, Habits, Novelty, filled, written
 from gamekeeper.replay.traces import Life, TraceStore
 from gamekeeper.replay.tune.calibration.account_rule import split
 from gamekeeper.replay.tune.calibration.maxima import first_queries
+from gamekeeper.replay.tune.calibration.remembering import remembering_networks
 from gamekeeper.replay.tune.evaluation import BATCH, Shard, shard
 from gamekeeper.replay.tune.processes import over
 from gamekeeper.schemas.errors import ProfileError
-from gamekeeper.stream.profile_files import load_networks
 
 TEACHING: Final = Fraction(1, 2)
 """The share of the accounts that calibrate which teach habits instead."""
@@ -109,7 +109,7 @@ def _read_shard(
     folder: Path, profile: Profile, networks: Path, queries: int, part: Shard
 ) -> list[Floats]:
     store = TraceStore(folder)
-    featurizers = load_networks(profile, networks)
+    featurizers = remembering_networks(profile, networks)
     return [
         looks(
             profile,

@@ -12,16 +12,19 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from gamekeeper.detectors.base import Batch, Floats
 from gamekeeper.detectors.engine import Account, Profile, Stretch, with_features
 from gamekeeper.replay.traces import Life, TraceStore
+from gamekeeper.replay.tune.calibration.remembering import remembering_networks
 from gamekeeper.replay.tune.evaluation import BATCH, Shard, shard
 from gamekeeper.replay.tune.processes import over
-from gamekeeper.stream.profile_files import load_networks
+
+if TYPE_CHECKING:
+    from gamekeeper.replay.tune.calibration.journal import Journal
 
 
 class Later(NamedTuple):
@@ -64,11 +67,14 @@ def measure(
     networks: Path = Path(),
     jobs: int = 1,
     batch: int = BATCH,
+    journal: Journal | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Maxima]:
     """Score the first `queries` queries of lives, in shards that `jobs` processes take.
 
     And `beyond` queries after these, of which it is told when the statistic grew.
+
+    What an open `journal` has is not scored again, and it is told the rest.
 
     The profile's thresholds have no effect; its networks lie in the folder `networks`. Results
     come in the order of `lives` and depend neither on `jobs` nor on `batch`. `advance` is told the
@@ -76,9 +82,17 @@ def measure(
     """
     results: dict[int, list[Maxima]] = {}
     work = partial(_measure_shard, store.folder, profile, networks, (queries, beyond), batch)
-    done = 0
-    for each, found in over(work, shard(lives), jobs, here=True):
+    parts, how = shard(lives), (queries, beyond)
+    for each in parts:
+        if journal and (known := journal.scored(each.lives, how)) is not None:
+            results[each.number] = known
+    done = sum(map(len, results.values()))
+    advance(done, len(lives))
+    left = [each for each in parts if each.number not in results]
+    for each, found in over(work, left, jobs, here=True):
         results[each.number] = found
+        if journal:
+            journal.keep(each.lives, how, found)
         done += len(found)
         advance(done, len(lives))
     return [each for number in sorted(results) for each in results[number]]
@@ -93,7 +107,7 @@ def _measure_shard(
     part: Shard,
 ) -> list[Maxima]:
     store = TraceStore(folder)
-    featurizers = load_networks(profile, networks)
+    featurizers = remembering_networks(profile, networks)
     found = []
     for life in part.lives:
         parts = first_queries(store.stretches(life, batch), sum(queries))

@@ -12,20 +12,22 @@ import msgspec
 from gamekeeper.detectors.base import LIKELIHOOD
 from gamekeeper.detectors.catalog import DETECTORS, FITTED, options_of
 from gamekeeper.detectors.engine import DetectorProfile, Profile, default_profile, override
+from gamekeeper.replay.tune.calibration.journal import SECRET
 from gamekeeper.replay.tune.calibration.profiles import adopt
 from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.stream.profile_files import load_profile
 
-SECRET = "secret"  # noqa: S105  the name of the option
-"""An option of this name is drawn: a detector's default is public."""
-
 
 class Start(NamedTuple):
-    """What is calibrated, where its networks lie, and whose option in `FITTED` is chosen, too."""
+    """What is calibrated, where its networks lie, and whose option in `FITTED` is chosen, too.
+
+    `drawn` names the detectors whose secret was drawn.
+    """
 
     profile: Profile
     networks: Path
     fitted: tuple[str, ...]
+    drawn: tuple[str, ...] = ()
 
 
 def start(
@@ -58,7 +60,8 @@ def start(
         and own.option not in each.options
         and f"{each.detector}.{own.option}" not in given
     )
-    return Start(override(begun, sets), folder, fitted)
+    drawn = tuple(each.detector for each in base.detectors if _lacks_secret(each))
+    return Start(override(begun, sets), folder, fitted, drawn)
 
 
 def lacks_density(detectors: Sequence[str]) -> bool:
@@ -107,9 +110,13 @@ def _begin(each: DetectorProfile) -> DetectorProfile:
     fitted = FITTED.get(each.detector)
     if fitted is not None:
         options.setdefault(fitted.option, fitted.start)
-    if SECRET in options_of(each.detector) and not options.get(SECRET):
+    if _lacks_secret(each):
         options[SECRET] = secrets.randbits(63)
     return DetectorProfile(detector=each.detector, options=options)
+
+
+def _lacks_secret(each: DetectorProfile) -> bool:
+    return SECRET in options_of(each.detector) and not each.options.get(SECRET)
 
 
 def _served(networks: Path) -> list[str]:

@@ -370,6 +370,7 @@ def test_command_warns_and_drops_nothing_silently(toys: Profile, tmp_path: Path)
     assert "not measured" in loud.stderr
     quiet = run(*common, "--alpha", "0.1", "--exclude", "thief")
     assert "contaminated" not in quiet.stderr
+    assert "unlike" not in quiet.stderr
     assert "not measured" not in quiet.output
 
 
@@ -385,3 +386,21 @@ def test_command_refuses_thresholds_and_unusable_outs(toys: Profile, tmp_path: P
     assert "cannot write the profile" in str(lost.exception)
     for share in ("0", "1", "1.5"):
         assert run(path, "--out", tmp_path / "x.json", "--alpha", share).exit_code == 2
+
+
+def test_command_says_which_population_is_unlike_the_others(toys: Profile, tmp_path: Path) -> None:
+    """By name and detector, in words and in JSON; nothing is refused or left out."""
+    values = random_values({"p": 30})
+    values |= {
+        ("other", f"other-{number}"): [[value + 9.0, other] for value, other in own]
+        for number, own in enumerate(random_values({"q": 12}).values())
+    }
+    path = write_values(tmp_path / "a.parquet", values)
+    options = ["--alpha", "0.3", "--life", "20", "--detector", "echo", "--format", "json"]
+    result = run(path, "--out", tmp_path / "x.json", *options)
+    assert result.exit_code == 0, result.output
+    assert "population other is unlike the others: the median of its echo is" in result.stderr
+    assert "Kolmogorov-Smirnov" in result.stderr
+    found = json.loads(result.stdout)
+    assert {each["population"] for each in found["unlike"]} == {"p", "other"}
+    assert found["profile"]["promise"]["populations"] == ["other", "p"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,14 @@ from gamekeeper.detectors.novelty import parsed
 from gamekeeper.replay.cli.calibrate import calibrate as command
 from gamekeeper.replay.cli.evaluate import evaluate as evaluate_command
 from gamekeeper.replay.traces import open_trace
-from gamekeeper.replay.tune.calibration import Plan, calibrate, differences, options, verify
+from gamekeeper.replay.tune.calibration import (
+    Journal,
+    Plan,
+    calibrate,
+    differences,
+    options,
+    verify,
+)
 from gamekeeper.replay.tune.calibration.habits import EVERY, POINTS, habits, learn
 from gamekeeper.replay.tune.calibration.maxima import measure
 from gamekeeper.schemas.errors import ProfileError, TraceError
@@ -136,6 +144,20 @@ def test_habits_that_are_known_are_kept(toys: Profile, trace: Path) -> None:
     assert again.taught == []
     assert len(again.calibration) == 45
     assert again.profile.detectors[2].options == first.detectors[2].options
+
+
+def test_what_was_learned_is_not_learned_again(
+    toys: Profile, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted calibration goes on with its habits and with what it had scored."""
+    out = tmp_path / "mine.json"
+    first = calibrate([trace], toys, PLAN, name="mine", journal=Journal(out))
+    monkeypatch.setattr(sys.modules[calibrate.__module__], "learn", None)
+    journal = Journal(out)
+    again = calibrate([trace], toys, PLAN, name="mine", journal=journal)
+    assert journal.recalled == 38
+    assert again.profile == first.profile
+    assert again.taught == first.taught
 
 
 def test_too_few_accounts_are_told_how_many_would_do(toys: Profile, trace: Path) -> None:
