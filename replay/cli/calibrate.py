@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from gamekeeper.detectors.engine import DetectorProfile
     from gamekeeper.replay.tune.calibration import Calibration, Feedback, Maxima, Plan
 
+NAMED = 10
+"""Accounts that look contaminated which are named one by one."""
+
 
 @click.command(
     epilog="Example: gamekeeper calibrate may.parquet --networks nets --out digits.json --life 2000"
@@ -240,13 +243,19 @@ def _warn(result: Calibration, plan: Plan) -> None:
             f"{naming(result.repeated)}; if they are the same customers, fewer independent "
             "accounts carry the promise than it says"
         )
-    for each in result.suspects:
+    for each in result.suspects[:NAMED]:
         account = printable(each.life.account)
         warn(
             f"looks contaminated: account {account} of {printable(each.life.trace)}: its largest "
             f"{each.detector} is {each.maximum:.4g}, the median of its peers {each.median:.4g} "
             f"({each.deviations:.1f} robust standard deviations); it was used; look into it, and "
             f"leave it out with --exclude {account} if it is no honest one"
+        )
+    if len(result.suspects) > NAMED:
+        others = len(result.suspects) - NAMED
+        warn(
+            f"{others} more look contaminated, less so (--format json has all): so many are hardly "
+            "thieves; where accounts have unlike habits, give each kind a trace of its own"
         )
     if result.suspects:
         warn(f"the rule: {contamination.RULE}")

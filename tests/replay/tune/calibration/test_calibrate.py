@@ -404,3 +404,17 @@ def test_command_says_which_population_is_unlike_the_others(toys: Profile, tmp_p
     found = json.loads(result.stdout)
     assert {each["population"] for each in found["unlike"]} == {"p", "other"}
     assert found["profile"]["promise"]["populations"] == ["other", "p"]
+
+
+def test_many_who_look_contaminated_are_not_all_named(toys: Profile, tmp_path: Path) -> None:
+    """Ten are, and how many more; JSON has all of them."""
+    values = random_values({"p": 60})
+    for number in range(12):
+        values["p", f"p-{number}"][5] = [900.0 + number, 0.5]
+    path = write_values(tmp_path / "a.parquet", values)
+    common = [path, "--out", tmp_path / "x.json", "--detector", "echo", "--alpha", "0.5"]
+    told = run(*common, "--life", "20").stderr
+    assert told.count("looks contaminated: account") == 10
+    assert "2 more look contaminated, less so (--format json has all)" in told
+    listed = json.loads(run(*common, "--life", "20", "--format", "json").stdout)["suspects"]
+    assert len(listed) == 12
