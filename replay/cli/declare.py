@@ -67,10 +67,11 @@ def declare(
     out: Path | None,
     form: str,
 ) -> None:
-    """Declare what an account does: findings that it explains are of low severity.
+    """Declare what an account does, to hold what that explains at low.
 
-    Within bounds: until the day that it ends, and for as many queries a day. An account that sends
-    more, or a probe that varies, is a finding of its own. Theft is never lowered.
+    Findings that the habit explains are of low severity, until the day that it ends, and for as
+    many queries a day. An account that sends more, or a probe that varies, is a finding of its own.
+    Theft is never lowered.
     What was declared of the account before is replaced.
     """
     from gamekeeper.detectors.engine import DeclaredHabit  # none of these is needed to print help

@@ -40,7 +40,7 @@ profile.add_command(revoke)
 @click.argument("path", metavar="[PROFILE]", required=False, type=click.Path(path_type=Path))
 @table_options
 def show(path: Path | None, form: str) -> None:
-    """Show a profile: detectors, thresholds, policy, declared habits and promise.
+    """Show a profile: detectors, policy, declared habits, promise.
 
     Without PROFILE, it is the one that is used where none is given; `sample` is the one that ships.
     """
