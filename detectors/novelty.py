@@ -95,13 +95,14 @@ def parsed(text: str) -> Habits:
         values = np.array([[float(value) for value in row.split(",")] for row in rows], np.float64)
         median, scale, points = values[0], values[1], values[2:]
         fits = len(reads) == values.shape[1] <= MOST and 1 <= len(points) <= POINTS
-        if fits and len(set(reads)) == len(reads) and np.isfinite(values).all() and all(scale > 0):
+        fits = fits and len({Novelty.name, *reads}) == 1 + len(reads)
+        if fits and np.isfinite(values).all() and all(scale > 0):
             return Habits(reads, median, scale, points)
     except (ValueError, IndexError):
         pass
     raise ProfileError(
-        "novelty.habits cannot be read: `gamekeeper calibrate` writes it, as names of detectors, "
-        "medians, scales and points, with semicolons in between"
+        "novelty.habits cannot be read: `gamekeeper calibrate` writes it, as names of other "
+        "detectors, medians, scales and points, with semicolons in between"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -268,15 +269,19 @@ def _warn(result: Calibration, plan: Plan) -> None:
     for different in result.unlike:
         warn(
             f"population {printable(different.population)} is unlike the others: the median of its "
-            f"{different.detector} is {different.median:.4g}, theirs {different.others:.4g} "
-            f"(probability {different.probability:.2g} if they were alike); the promise is about "
-            "this mix of accounts, and of its share: by itself it alarms at another rate, which "
-            "the figures by population measure"
+            f"{different.detector} is {_median(different.median)}, theirs "
+            f"{_median(different.others)} (probability {different.probability:.2g} if they were "
+            "alike); the promise is about this mix of accounts, and of its share: by itself it "
+            "alarms at another rate, which the figures by population measure"
         )
     if result.unlike:
         warn(f"the rule: {exchangeability.RULE}")
     if not result.measured:
         warn("no account was held out: the promise is not measured")
+
+
+def _median(maximum: float) -> str:
+    return "none (never ready)" if math.isinf(maximum) else f"{maximum:.4g}"
 
 
 def _document(

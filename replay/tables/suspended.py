@@ -18,6 +18,10 @@ _NEXT: Final = (
     "look whether those who alarm belong together, or calibrate again."
 )
 _UNKNOWN: Final = "it is not known whether it held when this was opened"
+_LACKING: Final = (
+    "the tables lack the queries or scores of that time (`gamekeeper sink --queries`, or --scores "
+    "with workers that have GAMEKEEPER_SCORES=true)"
+)
 
 
 def at_opening(folder: Path | None, verdict: Verdict) -> str:
@@ -32,7 +36,7 @@ def at_opening(folder: Path | None, verdict: Verdict) -> str:
         return f"{_UNKNOWN}: the topic has findings alone; ask the tables"
     stood = next((each for each in _read(folder) if _covers(each, verdict)), None)
     if stood is None or stood.standing == UNKNOWN:
-        return f"{_UNKNOWN}: there are neither queries nor scores (`gamekeeper sink --scores`)"
+        return f"{_UNKNOWN}: {_LACKING}"
     if stood.standing == SUSPENDED:
         return f"suspended when this was opened: {_told(stood)}. {_NEXT}"
     return ""

@@ -100,6 +100,7 @@ def test_habits_are_read_as_they_were_written() -> None:
         "prada;0;1",
         "prada,ood;0;1;0",
         "prada,prada;0,0;1,1;0,0",
+        "prada,novelty;0,0;1,1;0,0",
         "prada;0;0;0",
         "prada;0;-1;0",
         "prada;nan;1;0",

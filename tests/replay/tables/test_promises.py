@@ -161,7 +161,8 @@ def test_without_scores_or_queries_it_is_not_known(tmp_path: Path) -> None:
     assert (row["standing"], row["lives"], row["begun"]) == ("not known", None, None)
     shown = " ".join(ask(tmp_path, "show", opened[-1].finding).stdout.split())
     assert "promise it is not known whether it held when this was opened" in shown
-    assert "gamekeeper sink --scores" in shown
+    assert "gamekeeper sink --queries" in shown
+    assert "GAMEKEEPER_SCORES=true" in shown  # without it a sink with --scores has none to write
     assert ask(tmp_path).stderr == ""
 
 

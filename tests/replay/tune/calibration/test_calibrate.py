@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from hypothesis import strategies as st
 
 from gamekeeper.detectors import catalog
+from gamekeeper.detectors.base import Batch, Floats
 from gamekeeper.detectors.engine import DetectorProfile, Profile, default_profile, override, resolve
 from gamekeeper.replay.cli.calibrate import calibrate as command
 from gamekeeper.replay.cli.evaluate import evaluate as evaluate_command
@@ -404,6 +405,28 @@ def test_command_says_which_population_is_unlike_the_others(toys: Profile, tmp_p
     found = json.loads(result.stdout)
     assert {each["population"] for each in found["unlike"]} == {"p", "other"}
     assert found["profile"]["promise"]["populations"] == ["other", "p"]
+
+
+def test_command_says_that_a_population_was_never_judged(
+    toys: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Minus infinity, its median then, is no word for whoever reads it."""
+    ready = Echo.update
+
+    def update(self: Echo, batch: Batch) -> Floats:
+        found = ready(self, batch)
+        return np.where(found > 9, np.nan, found)
+
+    monkeypatch.setattr(Echo, "update", update)
+    values = random_values({"p": 30})
+    values |= {("other", f"other-{number}"): [[10.0, 0.0]] * 20 for number in range(12)}
+    path = write_values(tmp_path / "a.parquet", values)
+    options = ["--alpha", "0.3", "--life", "20", "--detector", "echo"]
+    result = run(path, "--out", tmp_path / "x.json", *options)
+    assert result.exit_code == 0, result.output
+    assert "population other is unlike the others: the median of its echo is none" in result.stderr
+    assert "theirs none (never ready)" in result.stderr  # what the others are held against
+    assert "inf" not in result.stderr
 
 
 def test_many_who_look_contaminated_are_not_all_named(toys: Profile, tmp_path: Path) -> None:
