@@ -183,7 +183,7 @@ class Detector(ABC):
     statistic that is 0 for nearly all, whose few others calibration may not have seen."""
     reads: tuple[str, ...] = ()
     """The detectors of the same profile whose statistics it is given in `Batch.statistics`, NaN
-    where they say nothing. They carry no threshold of their own."""
+    where they say nothing. They carry no threshold unless the profile gives them one."""
     distinct: int = 0
     """Among so many of the latest different queries repeats are left out; 0: it is given all."""
 

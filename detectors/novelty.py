@@ -8,8 +8,8 @@ distance to the nearest of these. Whoever is judged by the habit that he is near
 among many, and the threshold on the distance, which calibration takes from other honest accounts,
 pays for that.
 
-It is k-centres data description: Tax, One-class classification (2001), section 3.4.2, on the
-scores of other detectors; from no paper on model theft.
+It is a k-centres data description (Tax, One-class classification, 2001, chapter 3) on the scores of
+other detectors, from no paper on model theft.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -209,9 +209,24 @@ def override(profile: Profile, sets: Iterable[str], detectors: Sequence[str] = (
             options = {**chosen[name].options, option: value}
             chosen[name] = DetectorProfile(detector=name, options=options)
     changed = msgspec.structs.replace(profile, detectors=tuple(chosen.values()), policy=policy)
+    _check_learned(known, chosen)
     if changed.detectors != profile.detectors:
         changed = msgspec.structs.replace(changed, promise=Promise())
     return resolve(changed)
+
+
+def _check_learned(
+    before: Mapping[str, DetectorProfile], after: Mapping[str, DetectorProfile]
+) -> None:
+    """Refuse other options for a detector that is read by one that has learned of it as it was."""
+    for each in after.values():
+        if each == before.get(each.detector):
+            for name in build(each.detector, each.options).reads:
+                if name in after and after[name].options != before[name].options:
+                    raise ProfileError(
+                        f"{each.detector} has learned what {name} says as it is set; calibrate "
+                        f"again without what {each.detector} has learned to set {name} otherwise"
+                    )
 
 
 def resolve(profile: Profile) -> Profile:

@@ -39,7 +39,9 @@ NAMED = 10
     help="The profile that is written (JSON); it is named after the file.",
 )
 @click.option(
-    "--profile", type=click.Path(path_type=Path), help="Take detectors, options, policy from it."
+    "--profile",
+    type=click.Path(path_type=Path),
+    help="Take detectors, options, networks and policy from it.",
 )
 @click.option(
     "--networks",

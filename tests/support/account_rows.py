@@ -72,6 +72,24 @@ def write(rows: Rows, written: list[Row]) -> None:
             del rows[row.key]
 
 
+class Local:
+    """Rows of partition 0 as the local store has them."""
+
+    def __init__(self, rows: Rows) -> None:
+        """Look at rows as they are."""
+        self.rows = rows
+
+    def read(self, partition: int, key: bytes) -> bytes | None:
+        """Read a row."""
+        row = self.rows.get(key) if partition == 0 else None
+        return None if row is None else msgspec.msgpack.encode(tuple(row))
+
+    def scan(self, partition: int, after: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        """Read the next rows."""
+        keys = sorted(key for key in self.rows if key > after)[:count]
+        return [(key, self.read(partition, key) or b"") for key in keys]
+
+
 class Run:
     """A worker's tenure: an engine and its hot accounts over rows that outlive it."""
 

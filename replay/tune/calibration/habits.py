@@ -42,7 +42,10 @@ POINTS: Final = 256
 
 def learns(profile: Profile) -> bool:
     """Say whether habits are to be learned for a profile's `novelty`."""
-    return any(each.detector == Novelty.name and not each.options for each in profile.detectors)
+    return any(
+        each.detector == Novelty.name and not each.options.get("habits")
+        for each in profile.detectors
+    )
 
 
 def read_by_novelty(profile: Profile) -> list[DetectorProfile]:
@@ -117,16 +120,20 @@ def _read_shard(
                 with_features(featurizers, batch)
                 for batch in first_queries(store.stretches(life, BATCH), queries)
             ),
+            queries,
         )
         for life in part.lives
     ]
 
 
-def looks(profile: Profile, batches: Iterable[Batch]) -> Floats:
-    """Let a new account take a life; give its statistics after every tenth query, `(n, m)`."""
+def looks(profile: Profile, batches: Iterable[Batch], queries: int) -> Floats:
+    """Let a new account take a life; give `(n, m)` statistics after every tenth of its queries.
+
+    What the last batch has beyond the first `queries` is left aside.
+    """
     account = Account(profile)
     parts = [np.column_stack(list(account.update(batch).values())) for batch in batches]
-    return filled(np.concatenate(parts))[EVERY - 1 :: EVERY]
+    return filled(np.concatenate(parts))[EVERY - 1 : queries : EVERY]
 
 
 def habits(reads: Sequence[str], looks: Sequence[Floats]) -> Habits:

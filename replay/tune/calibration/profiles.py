@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,7 @@ from gamekeeper.detectors.engine import (
 from gamekeeper.detectors.vectors import fingerprint
 from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.files import whole
-from gamekeeper.stream.profile_files import load_profile
+from gamekeeper.stream.profile_files import load_profile, read_network
 
 LONG = 64
 """Characters of an option that are shown."""
@@ -71,14 +71,30 @@ def adopt(networks: Path, out: Path, features: Collection[str]) -> tuple[Network
 
 
 def _adopt(source: Path, out: Path, feature: str) -> NetworkRef:
-    target = out.with_name(f"{out.stem}.{feature}.safetensors")
     try:
-        data = source.read_bytes()
-        target.write_bytes(data)
+        return _write_network(source.read_bytes(), out, feature)
     except OSError as error:
         raise ProfileError(
             f"{error.filename}: {error.strerror}; `gamekeeper train` writes {source.name}"
         ) from error
+
+
+def keep(networks: Iterable[NetworkRef], folder: Path, out: Path) -> tuple[NetworkRef, ...]:
+    """Copy a profile's networks, which lie in `folder`, beside the profile at `out`.
+
+    Raises `ProfileError` where one is missing, is another one or cannot be written.
+    """
+    try:
+        return tuple(
+            _write_network(read_network(each, folder), out, each.feature) for each in networks
+        )
+    except OSError as error:
+        raise ProfileError(f"{error.filename}: cannot be written: {error.strerror}") from error
+
+
+def _write_network(data: bytes, out: Path, feature: str) -> NetworkRef:
+    target = out.with_name(f"{out.stem}.{feature}.safetensors")
+    target.write_bytes(data)
     return NetworkRef(feature=feature, file=target.name, sha256=sha256(data).hexdigest())
 
 

@@ -11,11 +11,10 @@ import msgspec
 
 from gamekeeper.detectors.base import LIKELIHOOD
 from gamekeeper.detectors.catalog import DETECTORS, FITTED, options_of
-from gamekeeper.detectors.engine import DetectorProfile, Profile, default_profile, override
+from gamekeeper.detectors.engine import DetectorProfile, Profile, override
 from gamekeeper.replay.tune.calibration.journal import SECRET
-from gamekeeper.replay.tune.calibration.profiles import adopt
+from gamekeeper.replay.tune.calibration.profiles import adopt, keep, open_profile
 from gamekeeper.schemas.errors import ProfileError
-from gamekeeper.stream.profile_files import load_profile
 
 
 class Start(NamedTuple):
@@ -41,16 +40,16 @@ def start(
     """Put together what the profile at `out` is to be made of.
 
     That is `profile` (default: the built-in one), or the detectors that read what the folder
-    `networks` makes, whose networks are copied beside `out`; `detectors` names those that run
-    instead, `sets` sets options. Raises `ProfileError`.
+    `networks` makes; the networks of either are copied beside `out`. `detectors` names those that
+    run instead, `sets` sets options. Raises `ProfileError`.
     """
     for each in sets:
         if each.partition("=")[0].endswith(".threshold"):
             raise ProfileError(f"--set {each}: calibration chooses the thresholds; leave it out")
     if networks is None:
-        base, folder = _without_networks(profile, detectors), Path()
+        base = _of_profile(profile, detectors, out)
     else:
-        base, folder = _with_networks(networks, detectors, out), out.parent
+        base = _with_networks(networks, detectors, out)
     begun = msgspec.structs.replace(base, detectors=tuple(map(_begin, base.detectors)))
     given = {each.partition("=")[0] for each in sets}
     fitted = tuple(
@@ -61,7 +60,7 @@ def start(
         and f"{each.detector}.{own.option}" not in given
     )
     drawn = tuple(each.detector for each in base.detectors if _lacks_secret(each))
-    return Start(override(begun, sets), folder, fitted, drawn)
+    return Start(override(begun, sets), out.parent, fitted, drawn)
 
 
 def lacks_density(detectors: Sequence[str]) -> bool:
@@ -78,17 +77,13 @@ def _features(detectors: Iterable[str]) -> set[str]:
     return {DETECTORS[name].feature for name in detectors if name in FITTED} - {""}
 
 
-def _without_networks(profile: Path | None, detectors: Sequence[str]) -> Profile:
-    base = load_profile(profile) if profile else default_profile()
+def _of_profile(profile: Path | None, detectors: Sequence[str], out: Path) -> Profile:
+    base, folder = open_profile(profile)
     known = {each.detector: each for each in base.detectors}
     chosen = [known.get(name, DetectorProfile(detector=name)) for name in detectors or known]
     features = {DETECTORS[each.detector].feature for each in chosen if each.detector in DETECTORS}
-    if features & {each.feature for each in base.networks}:
-        raise ProfileError(
-            f"{profile} has networks; give their folder with --networks, or name the detectors "
-            "without one with --detector"
-        )
-    return msgspec.structs.replace(base, detectors=tuple(chosen), networks=())
+    read = [each for each in base.networks if each.feature in features]
+    return msgspec.structs.replace(base, detectors=tuple(chosen), networks=keep(read, folder, out))
 
 
 def _with_networks(networks: Path, detectors: Sequence[str], out: Path) -> Profile:

@@ -139,9 +139,9 @@ def _run(
     connection: duckdb.DuckDBPyConnection, profile: Profile, advance: Callable[[int, int], None]
 ) -> None:
     detectors = {
-        "detector": [each.detector for each in profile.detectors],
-        "place": range(len(profile.detectors)),
-        "threshold": arrow.array([each.threshold for each in profile.detectors], pa.float64()),
+        "detector": [each.detector for each in profile.judged],
+        "place": range(len(profile.judged)),
+        "threshold": arrow.array([each.threshold for each in profile.judged], pa.float64()),
     }
     connection.from_arrow(arrow.table(detectors)).create("_detectors")
     connection.execute(f"SET VARIABLE chunk = {CHUNK}")

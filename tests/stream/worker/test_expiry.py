@@ -20,7 +20,7 @@ from gamekeeper.stream.worker.changelog import Stored, Tenure, row_of
 from gamekeeper.stream.worker.expiry import LATENESS, Expiry
 from gamekeeper.stream.worker.local_stores import MemoryStore
 from gamekeeper.stream.worker.row_codec import Row
-from support.account_rows import KEY, Rows, Run, arrivals, of, profile, write
+from support.account_rows import KEY, Local, Rows, Run, arrivals, of, profile, write
 from support.brokers import Broker, Names
 from support.online import alarming, expected, found
 from support.workers import Record, Worker, all_applied, prepare, read, send, wait_for
@@ -28,24 +28,6 @@ from support.workers import Record, Worker, all_applied, prepare, read, send, wa
 DAY = 24 * 3600 * 10**6
 START = 10_000 * DAY
 PATIENCE = 10 * DAY
-
-
-class Local:
-    """Rows of partition 0 as the local store has them."""
-
-    def __init__(self, rows: Rows) -> None:
-        """Look at rows as they are."""
-        self.rows = rows
-
-    def read(self, partition: int, key: bytes) -> bytes | None:
-        """Read a row."""
-        row = self.rows.get(key) if partition == 0 else None
-        return None if row is None else msgspec.msgpack.encode(tuple(row))
-
-    def scan(self, partition: int, after: bytes, count: int) -> list[tuple[bytes, bytes]]:
-        """Read the next rows."""
-        keys = sorted(key for key in self.rows if key > after)[:count]
-        return [(key, self.read(partition, key) or b"") for key in keys]
 
 
 def at(arrival: Arrival, when: int) -> Arrival:

@@ -34,7 +34,7 @@ from gamekeeper.stream.worker.noting import counts
 from gamekeeper.stream.worker.promises import HOLDS, SUSPENDED, Promises
 from gamekeeper.stream.worker.row_codec import Noted
 from gamekeeper.stream.worker.rulings import ruled_by
-from support.account_rows import KEY, Rows, Run, arrivals, of
+from support.account_rows import KEY, Local, Rows, Run, arrivals, of
 from support.brokers import Broker, Names
 from support.online import expected, found
 from support.verdict_tables import make_verdict
@@ -47,24 +47,6 @@ ALARMING = (DetectorProfile(detector="prada", threshold=0.0),)
 def promising(promise: Promise = PROMISE) -> Profile:
     """Make a profile that alarms whenever it can, and promises that it seldom does."""
     return resolve(Profile(name="promising", detectors=ALARMING, promise=promise))
-
-
-class Local:
-    """Rows of partition 0 as the local store has them."""
-
-    def __init__(self, rows: Rows) -> None:
-        """Look at rows as they are."""
-        self.rows = rows
-
-    def read(self, partition: int, key: bytes) -> bytes | None:
-        """Read a row."""
-        row = self.rows.get(key) if partition == 0 else None
-        return None if row is None else msgspec.msgpack.encode(tuple(row))
-
-    def scan(self, partition: int, after: bytes, count: int) -> list[tuple[bytes, bytes]]:
-        """Read the next rows."""
-        keys = sorted(key for key in self.rows if key > after)[:count]
-        return [(key, self.read(partition, key) or b"") for key in keys]
 
 
 @dataclass

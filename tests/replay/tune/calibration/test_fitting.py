@@ -31,7 +31,7 @@ from gamekeeper.schemas.errors import ProfileError
 from gamekeeper.schemas.event import QueryEvent
 from gamekeeper.schemas.tables import QUERIES, many_query_rows, write_parquet
 from gamekeeper.schemas.tensor import Tensor
-from gamekeeper.stream.profile_files import load_profile
+from gamekeeper.stream.profile_files import load_networks, load_profile
 from support.traces import START
 
 SPECS: dict[str, dict[str, Any]] = {
@@ -324,6 +324,25 @@ def test_what_is_wrong_with_networks_is_said(trace: Path, networks: Path, tmp_pa
     assert "not the network that the profile was calibrated with" in str(changed.exception)
     (tmp_path / "a.embedding.safetensors").unlink()
     gone = run(profile, "verify", tmp_path / "a.json", trace)
+    assert "lie beside it" in str(gone.exception)
+
+
+def test_a_profile_is_calibrated_again_with_its_own_networks(
+    trace: Path, networks: Path, tmp_path: Path
+) -> None:
+    """They are copied beside the new one; what was fitted to them stays."""
+    one, two = tmp_path / "one.json", tmp_path / "sub" / "two.json"
+    two.parent.mkdir()
+    assert calibrated(trace, networks, one).exit_code == 0
+    common = ("--alpha", "0.25", "--life", str(LIFE), "--jobs", "1", "--profile", one)
+    again = run(calibrate, trace, "--out", two, *common)
+    assert again.exit_code == 0, again.output
+    before, after = load_profile(one), load_profile(two)
+    assert after.detectors == before.detectors
+    assert {each.sha256 for each in after.networks} == {each.sha256 for each in before.networks}
+    assert len(load_networks(after, two.parent)) == len(before.networks) == 2
+    (tmp_path / "one.embedding.safetensors").unlink()
+    gone = run(calibrate, trace, "--out", tmp_path / "three.json", *common)
     assert "lie beside it" in str(gone.exception)
 
 

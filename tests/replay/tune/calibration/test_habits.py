@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from gamekeeper.detectors import catalog
 from gamekeeper.detectors.base import Floats
-from gamekeeper.detectors.engine import DetectorProfile, Profile, resolve
+from gamekeeper.detectors.engine import DetectorProfile, Profile, override, resolve
 from gamekeeper.detectors.novelty import parsed
 from gamekeeper.replay.cli.calibrate import calibrate as command
 from gamekeeper.replay.cli.evaluate import evaluate as evaluate_command
@@ -27,6 +27,8 @@ from gamekeeper.replay.tune.calibration import (
 )
 from gamekeeper.replay.tune.calibration.habits import EVERY, POINTS, habits, learn
 from gamekeeper.replay.tune.calibration.maxima import measure
+from gamekeeper.replay.tune.evaluation import evaluate
+from gamekeeper.replay.tune.evaluation.sweep import sweep
 from gamekeeper.schemas.errors import ProfileError, TraceError
 from gamekeeper.stream.profile_files import load_profile
 from support.toys import Echo, Echo2, write_values
@@ -105,6 +107,24 @@ def test_habits_are_what_the_teaching_accounts_said(toys: Profile, trace: Path) 
     apart = np.abs(known.points[:, None] - known.scaled(everything)).max(axis=2)
     assert apart.min(axis=1).max() < 1e-3
     assert len(known.points) == len(everything)  # fewer than are kept
+
+
+def test_what_comes_after_the_life_teaches_nothing(
+    toys: Profile, trace: Path, tmp_path: Path
+) -> None:
+    """Accounts that go on otherwise after it teach what those teach that end with it."""
+    with open_trace([trace]) as store:
+        ended = learn(toys, store, store.lives[:20], 40, networks=Path())
+        values = {
+            (life.trace, life.account): np.concatenate(
+                [each.batch.inputs for each in store.stretches(life, 100)]
+            ).tolist()
+            + [[500.0, 500.0]] * 30
+            for life in store.lives[:20]
+        }
+    longer = write_values(tmp_path / "longer.parquet", values)
+    with open_trace([longer]) as store:
+        assert learn(toys, store, store.lives, 40, networks=Path()) == ended
 
 
 def test_of_many_looks_the_farthest_apart_are_kept() -> None:
@@ -224,3 +244,28 @@ def test_what_was_learned_is_shown_in_short_and_compared_in_full(
     assert option.startswith(f"{len(profile.detectors[2].options['habits']):,} characters, SHA-256")
     other = calibrate([trace], toys, Plan(alpha=0.1, life=40, held_out=0.25, seed=1), name="mine")
     assert "novelty.habits" in {each.name for each in differences(profile, other.profile)}
+
+
+def test_habits_are_learned_anew_where_they_are_unset(toys: Profile, trace: Path) -> None:
+    """An empty option is none: some accounts teach again."""
+    first = calibrate([trace], toys, PLAN, name="mine").profile
+    unset = override(first, ["novelty.habits="])
+    assert calibrate([trace], unset, PLAN, name="mine").profile == first
+
+
+def test_what_was_learned_of_is_not_set_otherwise(toys: Profile, trace: Path) -> None:
+    """Else habits would be of other statistics than the account's."""
+    first = calibrate([trace], toys, PLAN, name="mine").profile
+    with pytest.raises(ProfileError, match="novelty has learned what echo says as it is set"):
+        override(first, ["echo.warm=5"])
+    assert override(first, ["echo.warm=5", "novelty.habits="]).read == frozenset()
+
+
+def test_a_sweep_tries_thresholds_of_those_that_can_alarm(
+    toys: Profile, trace: Path, tmp_path: Path
+) -> None:
+    """What is only read never alarms, by itself or with others."""
+    profile = calibrate([trace], toys, PLAN, name="mine").profile
+    evaluate([trace], tmp_path / "out", profile)
+    table = sweep(tmp_path / "out", profile)
+    assert set(table["detector"].to_pylist()) == {"novelty"}
