@@ -8,7 +8,7 @@ findings: it is the one whose findings lie before and after, the later one where
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -16,13 +16,12 @@ import duckdb
 import msgspec
 
 from gamekeeper.detectors.drift import Judged, Limits, Period, limits_of, lives, periods
+from gamekeeper.replay.tables.times import moment
 
 HELD: Final = "held"
 SUSPENDED: Final = "suspended"
 UNKNOWN: Final = "not known"
 NONE: Final = "none made"
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _PROFILES = """
 WITH opened AS (
@@ -141,15 +140,11 @@ def _standing(model: str, profile: str, period: Period) -> Standing:
         model,
         profile,
         SUSPENDED if period.suspended else HELD,
-        _moment(period.begun),
-        None if period.ended is None else _moment(period.ended),
-        _moment(worst.since) if worst.lives else None,
+        moment(period.begun),
+        None if period.ended is None else moment(period.ended),
+        moment(worst.since) if worst.lives else None,
         worst.lives,
         sum(worst.alarmed.values()),
         worst.allowed,
         **{**dict.fromkeys(("theft", "variants", "other_data", "load"), 0), **kinds},
     )
-
-
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)

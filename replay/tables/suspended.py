@@ -9,7 +9,7 @@ from typing import Final, get_args
 from gamekeeper.detectors.drift import limits_of
 from gamekeeper.replay.tables.promises import SUSPENDED, UNKNOWN, Standing
 from gamekeeper.replay.tables.sql import connect, run
-from gamekeeper.replay.tables.verdicts import moment
+from gamekeeper.replay.tables.times import moment
 from gamekeeper.schemas.text import printable
 from gamekeeper.schemas.verdict import Kind, Verdict
 

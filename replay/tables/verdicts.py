@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final
@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from gamekeeper.replay.tables.sql import connect, run
+from gamekeeper.replay.tables.times import EPOCH, moment
 from gamekeeper.schemas.errors import SchemaError, SettingsError
 from gamekeeper.schemas.text import printable
 from gamekeeper.schemas.verdict import Verdict, decode_verdict
@@ -31,7 +32,6 @@ KINDS: Final = {
 """What a finding's evidence is of, and who else makes such."""
 
 WIDTH: Final = 80
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMES = ", ".join(f'"{name}"' for name in Verdict.__struct_fields__)
 _SELECT = (
     f"SELECT DISTINCT ON (id) {_NAMES} FROM verdicts "  # noqa: S608 - the struct's own names
@@ -120,11 +120,6 @@ def listed(verdict: Verdict) -> list[Any]:
         verdict.queries,
         verdict.finding,
     ]
-
-
-def moment(microseconds: int) -> datetime:
-    """Turn microseconds since 1970 into a time in UTC, exactly."""
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def explain(verdicts: Sequence[Verdict], stood: str = "") -> str:
@@ -219,7 +214,7 @@ def _plain(value: Any) -> str:
 
 def _verdict(row: dict[str, Any]) -> Verdict:
     for name in ("first_time", "last_time"):
-        row[name] = (row[name] - _EPOCH) // timedelta(microseconds=1)
+        row[name] = (row[name] - EPOCH) // timedelta(microseconds=1)
     for name in ("evidence", "promise"):
         row[name] = msgspec.json.decode(row[name])
     row["agreeing"] = row["agreeing"] or ()  # tables of earlier versions lack these

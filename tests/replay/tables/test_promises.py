@@ -16,7 +16,7 @@ from gamekeeper.detectors.drift import WINDOW
 from gamekeeper.replay.cli.sql import sql
 from gamekeeper.replay.cli.verdicts import verdicts as command
 from gamekeeper.replay.tables import connect, run
-from gamekeeper.replay.tables.verdicts import moment
+from gamekeeper.replay.tables.times import moment
 from gamekeeper.schemas.tables import SCORES, score_rows, verdict_rows, write_parquet
 from gamekeeper.schemas.verdict import Verdict, finding_id
 from support.traces import START
